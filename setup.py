@@ -1,4 +1,4 @@
-"""Builds the one optional C module; everything else stands in pyproject.toml."""
+"""Builds the two optional C modules; everything else stands in pyproject.toml."""
 
 import sys
 
@@ -21,6 +21,9 @@ class OptionalBuildExt(build_ext):
 
 
 setup(
-    ext_modules=[Extension("kafka_throttle._core._gate", ["kafka_throttle/_core/_gate.c"], optional=True)],
+    ext_modules=[
+        Extension("kafka_throttle._core._gate", ["kafka_throttle/_core/_gate.c"], optional=True),
+        Extension("kafka_throttle._adapters._acks", ["kafka_throttle/_adapters/_acks.c"], optional=True),
+    ],
     cmdclass={"build_ext": OptionalBuildExt},
 )

@@ -1,0 +1,637 @@
+/* The compiled gate: tickets below an edge go straight to the client. gate.py holds the equal pure-Python twin and
+ * the description of the protocol; one test suite runs over both.
+ *
+ * Everything here runs under the GIL. The module is refused in sub-interpreters, as the client itself cannot be
+ * used there, so the interned names below may be process-wide. */
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stddef.h>
+#include <structmember.h>
+
+#if PY_VERSION_HEX < 0x030C0000
+#define Py_T_LONGLONG T_LONGLONG
+#define Py_T_ULONG T_ULONG
+#define Py_T_OBJECT_EX T_OBJECT_EX
+#define Py_T_PYSSIZET T_PYSSIZET
+#define Py_READONLY READONLY
+#endif
+
+/* The longest call that the client accepts: self and eight arguments. */
+#define MOST_ARGUMENTS 9
+
+static PyObject *name_value, *name_key, *name_callback, *name_on_delivery, *name_append;
+static PyTypeObject *GateType, *StandInType, *ReportType;
+
+typedef struct {
+    PyObject_HEAD
+    long long ticket, edge, bytes, byte_edge;
+    long long client_full, refused;
+    unsigned long deferring; /* ident of the thread whose callbacks are put off, 0 when there is none */
+    PyCFunctionWithKeywords method; /* of forward_to, when it is a method written in C like the client's */
+    volatile int *producing; /* in the counter's memory, or idle below */
+    int idle;
+    PyObject *forward_to, *at_edge, *deferred, *counter;
+} Gate;
+
+/* ---- StandIn: takes the place of one of the user's callbacks ---- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    Gate *gate;
+    PyObject *callback;
+} StandIn;
+
+static PyObject *
+standin_defer(StandIn *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    PyObject *entry = PyTuple_New(nargs + 1), *done;
+    if (!entry)
+        return NULL;
+    PyTuple_SET_ITEM(entry, 0, Py_NewRef(self->callback));
+    for (Py_ssize_t i = 0; i < nargs; i++)
+        PyTuple_SET_ITEM(entry, i + 1, Py_NewRef(args[i]));
+    done = PyObject_CallMethodOneArg(self->gate->deferred, name_append, entry);
+    Py_DECREF(entry);
+    return done;
+}
+
+static PyObject *
+standin_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    StandIn *self = (StandIn *)callable;
+    if (self->gate->deferring && self->gate->deferring == PyThread_get_thread_ident())
+        return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
+    return PyObject_Vectorcall(self->callback, args, nargsf, kwnames);
+}
+
+static PyObject *
+standin_fill(StandIn *self, Gate *gate, PyObject *callback)
+{
+    if (!self)
+        return NULL;
+    self->vectorcall = standin_call;
+    self->gate = (Gate *)Py_NewRef((PyObject *)gate);
+    self->callback = Py_NewRef(callback);
+    return (PyObject *)self;
+}
+
+/* One for each record. The client keeps it where the cycle collector cannot look, so tracking it would only make
+ * the collector run more often. */
+static PyObject *
+report_for(Gate *gate, PyObject *callback)
+{
+    return standin_fill(PyObject_New(StandIn, ReportType), gate, callback);
+}
+
+static int
+standin_traverse(StandIn *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->gate);
+    Py_VISIT(self->callback);
+    return 0;
+}
+
+static void
+standin_dealloc(StandIn *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    if (type == StandInType)
+        PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->gate);
+    Py_CLEAR(self->callback);
+    type->tp_free(self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef standin_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(StandIn, vectorcall), Py_READONLY, NULL},
+    {"__wrapped__", Py_T_OBJECT_EX, offsetof(StandIn, callback), Py_READONLY, "The user's callback."},
+    {NULL},
+};
+
+static PyType_Slot standin_slots[] = {
+    {Py_tp_doc, "Stands in for a user's callback: calls it, or defers it while the facade itself polls."},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_traverse, standin_traverse},
+    {Py_tp_dealloc, standin_dealloc},
+    {Py_tp_members, standin_members},
+    {0, NULL},
+};
+
+static PyType_Slot report_slots[] = {
+    {Py_tp_doc, "Stands in for one record's on_delivery."},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_dealloc, standin_dealloc},
+    {Py_tp_members, standin_members},
+    {0, NULL},
+};
+
+static PyType_Spec report_spec = {
+    .name = "kafka_throttle._core._gate.Report",
+    .basicsize = sizeof(StandIn),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION |
+             Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = report_slots,
+};
+
+/* No tp_clear: both members are set for life, and every cycle through them also passes a container that has one. */
+static PyType_Spec standin_spec = {
+    .name = "kafka_throttle._core._gate.StandIn",
+    .basicsize = sizeof(StandIn),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
+    .slots = standin_slots,
+};
+
+/* ---- Gate ---- */
+
+static int
+same_name(PyObject *given, PyObject *interned)
+{
+    if (given == interned)
+        return 1;
+    /* Names that the compiler wrote are interned, so a different pointer is a different name; names built at run
+     * time (**{"on_" + x: ...}) have to be compared. */
+    return !PyUnicode_CHECK_INTERNED(given) && PyUnicode_Compare(given, interned) == 0;
+}
+
+static long long
+byte_length(PyObject *item)
+{
+    if (PyBytes_Check(item))
+        return PyBytes_GET_SIZE(item);
+    if (PyUnicode_Check(item)) {
+        Py_ssize_t length;
+        if (PyUnicode_AsUTF8AndSize(item, &length)) /* kept in the string; the client asks for the same */
+            return length;
+        PyErr_Clear(); /* lone surrogates: the client refuses the record in its own words */
+    }
+    return 0;
+}
+
+/* Bytes of value and key, and the position of a callback argument (0: there is none). args[0] is the producer. */
+static long long
+measure(PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames, Py_ssize_t *callbacks)
+{
+    long long size = 0;
+    callbacks[0] = callbacks[1] = 0;
+    if (nargs > 2)
+        size += byte_length(args[2]);
+    if (nargs > 3)
+        size += byte_length(args[3]);
+    for (Py_ssize_t i = 5; i < nargs && i < 7; i++)
+        if (args[i] != Py_None)
+            callbacks[i - 5] = i;
+    if (kwnames) {
+        Py_ssize_t count = PyTuple_GET_SIZE(kwnames);
+        for (Py_ssize_t i = 0; i < count; i++) {
+            PyObject *name = PyTuple_GET_ITEM(kwnames, i), *given = args[nargs + i];
+            if (same_name(name, name_value) || same_name(name, name_key))
+                size += byte_length(given);
+            else if (given != Py_None && same_name(name, name_callback))
+                callbacks[0] = nargs + i;
+            else if (given != Py_None && same_name(name, name_on_delivery))
+                callbacks[1] = nargs + i;
+        }
+    }
+    return size;
+}
+
+static PyObject *
+keywords_as_dict(PyObject *const *values, PyObject *kwnames)
+{
+    PyObject *dict = PyDict_New();
+    for (Py_ssize_t i = 0; dict && i < PyTuple_GET_SIZE(kwnames); i++)
+        if (PyDict_SetItem(dict, PyTuple_GET_ITEM(kwnames, i), values[i]) < 0)
+            Py_CLEAR(dict);
+    return dict;
+}
+
+/* A method written in C that takes a tuple and a dict is called directly: going through its descriptor would cost
+ * another 10 ns a record. The producer's type was checked on the way in. */
+static PyObject *
+call_forward(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    PyObject *positional, *keywords = NULL, *result = NULL;
+    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
+    if (!self->method)
+        return PyObject_Vectorcall(self->forward_to, args, nargsf, kwnames);
+    positional = PyTuple_New(nargs - 1);
+    if (!positional)
+        return NULL;
+    for (Py_ssize_t i = 1; i < nargs; i++)
+        PyTuple_SET_ITEM(positional, i - 1, Py_NewRef(args[i]));
+    if (!kwnames || (keywords = keywords_as_dict(args + nargs, kwnames)))
+        result = self->method(args[0], positional, keywords);
+    Py_DECREF(positional);
+    Py_XDECREF(keywords);
+    return result;
+}
+
+/* Calls the client with stand-ins in the place of the user's callbacks. */
+static PyObject *
+call_client(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames, const Py_ssize_t *callbacks)
+{
+    Py_ssize_t total = PyVectorcall_NARGS(nargsf) + (kwnames ? PyTuple_GET_SIZE(kwnames) : 0);
+    PyObject *copy[MOST_ARGUMENTS + 1], *standins[2] = {NULL, NULL}, *result = NULL;
+    if ((!callbacks[0] && !callbacks[1]) || total > MOST_ARGUMENTS) /* too many: the client says so */
+        return call_forward(self, args, nargsf, kwnames);
+    memcpy(copy + 1, args, (size_t)total * sizeof(*copy));
+    for (int i = 0; i < 2; i++) {
+        if (!callbacks[i])
+            continue;
+        standins[i] = report_for(self, args[callbacks[i]]);
+        if (!standins[i])
+            goto done;
+        copy[1 + callbacks[i]] = standins[i];
+    }
+    result = call_forward(self, copy + 1, (size_t)PyVectorcall_NARGS(nargsf) | PY_VECTORCALL_ARGUMENTS_OFFSET,
+                          kwnames);
+done:
+    Py_XDECREF(standins[0]);
+    Py_XDECREF(standins[1]);
+    return result;
+}
+
+/* Counts the record and hands it to the client; what the client refuses is not counted as admitted. */
+static PyObject *
+gate_pass(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames, long long size,
+          const Py_ssize_t *callbacks)
+{
+    PyObject *result;
+    self->ticket++;
+    self->bytes += size;
+    *self->producing = 1;
+    result = call_client(self, args, nargsf, kwnames, callbacks);
+    *self->producing = 0;
+    if (!result) {
+        self->ticket--;
+        self->bytes -= size;
+        if (PyErr_ExceptionMatches(PyExc_BufferError))
+            self->client_full++;
+        else
+            self->refused++;
+    }
+    return result;
+}
+
+static PyObject *
+gate_admit(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    Py_ssize_t callbacks[2];
+    long long size = measure(args, PyVectorcall_NARGS(nargsf), kwnames, callbacks);
+    if (self->ticket < self->edge && self->bytes + size <= self->byte_edge) {
+        PyObject *result = gate_pass(self, args, nargsf, kwnames, size, callbacks);
+        if (result || !PyErr_ExceptionMatches(PyExc_BufferError))
+            return result;
+        PyErr_Clear(); /* the client is full although the gate was open: the slow path knows what to do */
+    }
+    return PyObject_Vectorcall(self->at_edge, args, nargsf, kwnames);
+}
+
+static PyObject *
+gate_forward(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t callbacks[2];
+    long long size;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "forward() needs the producer as its first argument");
+        return NULL;
+    }
+    size = measure(args, nargs, kwnames, callbacks);
+    return gate_pass((Gate *)self, args, (size_t)nargs, kwnames, size, callbacks);
+}
+
+static PyObject *
+gate_stand_in(PyObject *self, PyObject *callback)
+{
+    PyObject *standin;
+    if (!PyCallable_Check(callback)) {
+        PyErr_Format(PyExc_TypeError, "expected a callable, got %R", callback);
+        return NULL;
+    }
+    standin = standin_fill((StandIn *)StandInType->tp_alloc(StandInType, 0), (Gate *)self, callback);
+    return standin;
+}
+
+static PyObject *
+gate_add(PyObject *self, PyObject *args)
+{
+    long long records, bytes;
+    if (!PyArg_ParseTuple(args, "LL:add", &records, &bytes))
+        return NULL;
+    ((Gate *)self)->ticket += records;
+    ((Gate *)self)->bytes += bytes;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+gate_open_to(PyObject *self, PyObject *args)
+{
+    long long edge, byte_edge;
+    if (!PyArg_ParseTuple(args, "LL:open_to", &edge, &byte_edge))
+        return NULL;
+    ((Gate *)self)->edge = edge;
+    ((Gate *)self)->byte_edge = byte_edge;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+gate_size_of(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Py_ssize_t callbacks[2];
+    return PyLong_FromLongLong(measure(args, nargs, kwnames, callbacks));
+}
+
+static PyObject *
+gate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"forward_to", "at_edge", "deferred", "counter", NULL};
+    PyObject *forward_to, *at_edge, *deferred, *counter = Py_None;
+    void *producing = NULL;
+    Gate *self;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O:Gate", names, &forward_to, &at_edge, &deferred, &counter))
+        return NULL;
+    if (counter != Py_None) {
+        PyObject *address = PyObject_GetAttrString(counter, "address");
+        producing = address ? PyLong_AsVoidPtr(address) : NULL;
+        Py_XDECREF(address);
+        if (!producing)
+            return PyErr_Occurred() ? NULL : PyErr_Format(PyExc_ValueError, "%R has no address", counter);
+    }
+    self = (Gate *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    if (Py_IS_TYPE(forward_to, &PyMethodDescr_Type)) {
+        PyMethodDef *method = ((PyMethodDescrObject *)forward_to)->d_method;
+        if (method->ml_flags == (METH_VARARGS | METH_KEYWORDS))
+            self->method = (PyCFunctionWithKeywords)(void (*)(void))method->ml_meth;
+    }
+    self->forward_to = Py_NewRef(forward_to);
+    self->at_edge = Py_NewRef(at_edge);
+    self->deferred = Py_NewRef(deferred);
+    self->counter = Py_NewRef(counter);
+    self->producing = producing ? producing : &self->idle;
+    return (PyObject *)self;
+}
+
+static int
+gate_traverse(Gate *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->forward_to);
+    Py_VISIT(self->at_edge);
+    Py_VISIT(self->deferred);
+    Py_VISIT(self->counter);
+    return 0;
+}
+
+static void
+gate_dealloc(Gate *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    Py_CLEAR(self->forward_to);
+    Py_CLEAR(self->at_edge);
+    Py_CLEAR(self->deferred);
+    Py_CLEAR(self->counter); /* after this the mark is gone */
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef gate_members[] = {
+    {"ticket", Py_T_LONGLONG, offsetof(Gate, ticket), Py_READONLY, "Records admitted since the start."},
+    {"edge", Py_T_LONGLONG, offsetof(Gate, edge), Py_READONLY, "The highest ticket that may pass."},
+    {"bytes", Py_T_LONGLONG, offsetof(Gate, bytes), Py_READONLY, "Bytes (value and key) admitted since the start."},
+    {"byte_edge", Py_T_LONGLONG, offsetof(Gate, byte_edge), Py_READONLY, "The byte count that may be reached."},
+    {"client_full", Py_T_LONGLONG, offsetof(Gate, client_full), Py_READONLY, "BufferErrors that the client raised."},
+    {"refused", Py_T_LONGLONG, offsetof(Gate, refused), Py_READONLY, "Records the client refused with another error."},
+    {"deferring", Py_T_ULONG, offsetof(Gate, deferring), 0, "Ident of the thread whose callbacks are deferred; 0: none."},
+    {"deferred", Py_T_OBJECT_EX, offsetof(Gate, deferred), Py_READONLY, "Callbacks that wait for the user's poll."},
+    {NULL},
+};
+
+static PyMethodDef gate_methods[] = {
+    {"forward", (PyCFunction)(void (*)(void))gate_forward, METH_FASTCALL | METH_KEYWORDS,
+     "forward(producer, topic, value=None, key=None, ...): count the record and hand it to the client."},
+    {"stand_in", gate_stand_in, METH_O, "stand_in(callback): a callable that calls or defers it."},
+    {"add", gate_add, METH_VARARGS, "add(records, bytes): count records that reached the client by another way."},
+    {"open_to", gate_open_to, METH_VARARGS, "open_to(edge, byte_edge): move both edges."},
+    {"size_of", (PyCFunction)(void (*)(void))gate_size_of, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
+     "size_of(producer, topic, value=None, key=None, ...): bytes of value and key."},
+    {NULL},
+};
+
+static PyType_Slot gate_slots[] = {
+    {Py_tp_doc, "Gate(forward_to, at_edge, deferred, counter=None): see kafka_throttle._core.gate."},
+    {Py_tp_new, gate_new},
+    {Py_tp_traverse, gate_traverse},
+    {Py_tp_dealloc, gate_dealloc},
+    {Py_tp_members, gate_members},
+    {Py_tp_methods, gate_methods},
+    {0, NULL},
+};
+
+static PyType_Spec gate_spec = {
+    .name = "kafka_throttle._core._gate.Gate",
+    .basicsize = sizeof(Gate),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
+    .slots = gate_slots,
+};
+
+/* ---- GatedMethod: the class attribute `produce` ---- */
+
+typedef struct {
+    PyObject_HEAD
+    vectorcallfunc vectorcall;
+    PyTypeObject *owner; /* set by __set_name__ */
+    Py_ssize_t offset;   /* of the slot that holds the instance's gate */
+    PyObject *without_gate, *name, *qualname, *doc, *signature;
+} GatedMethod;
+
+static PyObject *
+gated_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    GatedMethod *self = (GatedMethod *)callable;
+    PyObject *gate;
+    if (!self->owner || PyVectorcall_NARGS(nargsf) < 1 || !PyObject_TypeCheck(args[0], self->owner)) {
+        PyErr_Format(PyExc_TypeError, "unbound method %S() needs a producer as its first argument", self->name);
+        return NULL;
+    }
+    gate = *(PyObject **)((char *)args[0] + self->offset);
+    if (!gate || !Py_IS_TYPE(gate, GateType)) /* not initialised: the client has the words for it */
+        return PyObject_Vectorcall(self->without_gate, args, nargsf, kwnames);
+    return gate_admit((Gate *)gate, args, nargsf, kwnames);
+}
+
+static PyObject *
+gated_get(PyObject *self, PyObject *instance, PyObject *owner)
+{
+    return instance && instance != Py_None ? PyMethod_New(self, instance) : Py_NewRef(self);
+}
+
+static PyObject *
+gated_set_name(PyObject *callable, PyObject *args)
+{
+    GatedMethod *self = (GatedMethod *)callable;
+    PyObject *owner, *name, *slot;
+    if (!PyArg_ParseTuple(args, "O!U:__set_name__", &PyType_Type, &owner, &name))
+        return NULL;
+    slot = PyObject_GetAttrString(owner, "_gate");
+    if (!slot)
+        return NULL;
+    if (!Py_IS_TYPE(slot, &PyMemberDescr_Type) || ((PyMemberDescrObject *)slot)->d_member->type != Py_T_OBJECT_EX) {
+        Py_DECREF(slot);
+        PyErr_Format(PyExc_TypeError, "%R needs a slot named _gate", owner);
+        return NULL;
+    }
+    self->offset = ((PyMemberDescrObject *)slot)->d_member->offset;
+    Py_DECREF(slot);
+    Py_XSETREF(self->owner, (PyTypeObject *)Py_NewRef(owner));
+    Py_XSETREF(self->name, Py_NewRef(name));
+    Py_XSETREF(self->qualname, PyUnicode_FromFormat("%s.%U", ((PyTypeObject *)owner)->tp_name, name));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+gated_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
+{
+    static char *names[] = {"without_gate", "doc", "text_signature", NULL};
+    PyObject *without_gate, *doc, *signature;
+    GatedMethod *self;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUU:GatedMethod", names, &without_gate, &doc, &signature))
+        return NULL;
+    self = (GatedMethod *)type->tp_alloc(type, 0);
+    if (!self)
+        return NULL;
+    self->vectorcall = gated_call;
+    self->without_gate = Py_NewRef(without_gate);
+    self->doc = Py_NewRef(doc);
+    self->signature = Py_NewRef(signature);
+    self->name = PyUnicode_FromString("produce");
+    self->qualname = PyUnicode_FromString("produce");
+    return (PyObject *)self;
+}
+
+static int
+gated_traverse(GatedMethod *self, visitproc visit, void *arg)
+{
+    Py_VISIT(Py_TYPE(self));
+    Py_VISIT(self->owner);
+    Py_VISIT(self->without_gate);
+    return 0;
+}
+
+static int
+gated_clear(GatedMethod *self)
+{
+    Py_CLEAR(self->owner);
+    Py_CLEAR(self->without_gate);
+    return 0;
+}
+
+static void
+gated_dealloc(GatedMethod *self)
+{
+    PyTypeObject *type = Py_TYPE(self);
+    PyObject_GC_UnTrack(self);
+    gated_clear(self);
+    Py_CLEAR(self->name);
+    Py_CLEAR(self->qualname);
+    Py_CLEAR(self->doc);
+    Py_CLEAR(self->signature);
+    type->tp_free((PyObject *)self);
+    Py_DECREF(type);
+}
+
+static PyMemberDef gated_members[] = {
+    {"__vectorcalloffset__", Py_T_PYSSIZET, offsetof(GatedMethod, vectorcall), Py_READONLY, NULL},
+    {"__name__", Py_T_OBJECT_EX, offsetof(GatedMethod, name), Py_READONLY, NULL},
+    {"__qualname__", Py_T_OBJECT_EX, offsetof(GatedMethod, qualname), Py_READONLY, NULL},
+    {"__doc__", Py_T_OBJECT_EX, offsetof(GatedMethod, doc), Py_READONLY, NULL},
+    {"__text_signature__", Py_T_OBJECT_EX, offsetof(GatedMethod, signature), Py_READONLY, NULL},
+    {NULL},
+};
+
+static PyMethodDef gated_methods[] = {
+    {"__set_name__", gated_set_name, METH_VARARGS, "Learn the owning class and where it keeps the gate."},
+    {NULL},
+};
+
+static PyType_Slot gated_slots[] = {
+    {Py_tp_new, gated_new},
+    {Py_tp_call, PyVectorcall_Call},
+    {Py_tp_descr_get, gated_get},
+    {Py_tp_traverse, gated_traverse},
+    {Py_tp_clear, gated_clear},
+    {Py_tp_dealloc, gated_dealloc},
+    {Py_tp_members, gated_members},
+    {Py_tp_methods, gated_methods},
+    {0, NULL},
+};
+
+static PyType_Spec gated_spec = {
+    .name = "kafka_throttle._core._gate.GatedMethod",
+    .basicsize = sizeof(GatedMethod),
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .slots = gated_slots,
+};
+
+/* ---- module ---- */
+
+static int
+add_type(PyObject *module, PyType_Spec *spec, PyTypeObject **kept)
+{
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
+    if (!type || PyModule_AddType(module, type) < 0) {
+        Py_XDECREF(type);
+        return -1;
+    }
+    if (kept)
+        *kept = type; /* kept for life: the fast path compares against it */
+    else
+        Py_DECREF(type);
+    return 0;
+}
+
+static int
+gate_exec(PyObject *module)
+{
+    if (PyInterpreterState_Get() != PyInterpreterState_Main()) {
+        PyErr_SetString(PyExc_ImportError, "kafka_throttle's compiled gate cannot be used in a sub-interpreter");
+        return -1;
+    }
+    if (!(name_value = PyUnicode_InternFromString("value")) || !(name_key = PyUnicode_InternFromString("key")) ||
+        !(name_callback = PyUnicode_InternFromString("callback")) ||
+        !(name_on_delivery = PyUnicode_InternFromString("on_delivery")) ||
+        !(name_append = PyUnicode_InternFromString("append")))
+        return -1;
+    return add_type(module, &standin_spec, &StandInType) < 0 ||
+                   add_type(module, &report_spec, &ReportType) < 0 || add_type(module, &gate_spec, &GateType) < 0 ||
+                   add_type(module, &gated_spec, NULL) < 0
+               ? -1
+               : 0;
+}
+
+static PyModuleDef_Slot module_slots[] = {
+    {Py_mod_exec, gate_exec},
+#if PY_VERSION_HEX >= 0x030C0000
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+#endif
+    {0, NULL},
+};
+
+static struct PyModuleDef module = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "_gate",
+    .m_doc = "The compiled gate; see kafka_throttle._core.gate.",
+    .m_slots = module_slots,
+};
+
+PyMODINIT_FUNC
+PyInit__gate(void)
+{
+    return PyModuleDef_Init(&module);
+}
