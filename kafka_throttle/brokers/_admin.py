@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from confluent_kafka import KafkaException, TopicCollection, TopicPartition
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined] # documented there, yet not marked as exported
     AdminClient,
     NewTopic,  # pyright: ignore[reportPrivateImportUsage]
     OffsetSpec,  # pyright: ignore[reportPrivateImportUsage]
-    TopicDescription,  # pyright: ignore[reportPrivateImportUsage]
 )
 
 from kafka_throttle.brokers._errors import BrokerUnavailable
 from kafka_throttle.brokers._wire import alter_producer_quota
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
 __all__ = ["Administration"]
 
 _POLL_INTERVAL = 0.02
+_TIMEOUT = 30.0
 
 
 class Administration:
@@ -67,7 +68,7 @@ class Administration:
             return set()
 
     def create_topic(
-        self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str], timeout: float
+        self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]
     ) -> None:
         """Creates a topic and waits until each partition has a leader.
 
@@ -76,36 +77,41 @@ class Administration:
             partitions: How many partitions.
             replication_factor: How many replicas of each.
             config: Topic settings, such as ``{"min.insync.replicas": "2"}``.
-            timeout: How long to wait, in seconds.
 
         Raises:
             BrokerUnavailable: The topic exists, the broker refuses it, or a partition gets no leader in time.
         """
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + _TIMEOUT
         topic = NewTopic(name, partitions, replication_factor, config=dict(config))
         try:
-            self._client.create_topics([topic], operation_timeout=timeout)[name].result(timeout)
+            self._client.create_topics([topic], operation_timeout=_TIMEOUT)[name].result(_TIMEOUT)
         except (KafkaException, TimeoutError) as error:
             raise BrokerUnavailable(f"topic {name!r} cannot be created: {error}") from error
         while self._leaders(name) < partitions:
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(
-                    f"topic {name!r} has no leader for each partition after {timeout:g} s"
+                    f"topic {name!r} has no leader for each partition after {_TIMEOUT:g} s"
                 )
             time.sleep(_POLL_INTERVAL)
 
     def _leaders(self, name: str) -> int:
         try:
-            return sum(partition.leader is not None for partition in self._describe(name).partitions)
-        except KafkaException:  # the broker that answers has not heard of the topic yet
+            topics = self._client.list_topics(name, timeout=_TIMEOUT).topics
+        except KafkaException:  # nobody answers just now
             return 0
+        return sum(partition.leader >= 0 for partition in topics[name].partitions.values())
 
-    def _describe(self, name: str) -> TopicDescription:
-        """Unlike list_topics(), which creates the topic that it asks for."""
-        described: TopicDescription = self._client.describe_topics(
-            TopicCollection([name]), request_timeout=10
-        )[name].result()
-        return described
+    def delete_topics(self, names: Collection[str]) -> None:
+        """Deletes topics; one that is gone already is none of our business.
+
+        Args:
+            names: The topics.
+        """
+        if not names:
+            return
+        for future in self._client.delete_topics(list(names), operation_timeout=_TIMEOUT).values():
+            with suppress(KafkaException):
+                future.result(_TIMEOUT)
 
     def end_offsets(self, topic: str) -> dict[int, int]:
         """How far each partition of a topic reaches.
@@ -120,11 +126,13 @@ class Administration:
             BrokerUnavailable: The topic does not exist, or its leaders do not answer.
         """
         try:
-            partitions = [
-                TopicPartition(topic, partition.id) for partition in self._describe(topic).partitions
-            ]
+            # All topics, because asking for one creates it.
+            found = self._client.list_topics(timeout=_TIMEOUT).topics.get(topic)
+            if found is None:
+                raise BrokerUnavailable(f"topic {topic!r} does not exist")
+            partitions = [TopicPartition(topic, partition) for partition in found.partitions]
             latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call] # returns one, always
-            asked = self._client.list_offsets(dict.fromkeys(partitions, latest), request_timeout=10)
+            asked = self._client.list_offsets(dict.fromkeys(partitions, latest), request_timeout=_TIMEOUT)
             return {partition.partition: future.result().offset for partition, future in asked.items()}
         except KafkaException as error:
             raise BrokerUnavailable(f"the end offsets of {topic!r} cannot be read: {error}") from error
@@ -140,7 +148,3 @@ class Administration:
             BrokerUnavailable: No broker takes it.
         """
         alter_producer_quota(self._bootstrap, client_id, bytes_per_second)
-
-    def close(self) -> None:
-        """Closes the connection; the next call opens another."""
-        self._opened = None

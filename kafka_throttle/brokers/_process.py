@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +48,7 @@ class ChildProcess:
             )
         self.pid = int(pid)
         self.paused = False
+        self._order = threading.Lock()
 
     @property
     def running(self) -> bool:
@@ -97,16 +99,17 @@ class ChildProcess:
 
     def _send(self, number: signal.Signals) -> None:
         """Sends through the watchdog, the only one who knows that the process id is still the command's."""
-        if not self.running:
-            return
         stdin = self._watchdog.stdin
         assert stdin is not None  # noqa: S101 - for the type checkers: it was asked for
-        try:
-            stdin.write(f"{int(number)}\n".encode())
-            stdin.flush()
-        except BrokenPipeError:  # it ended just now
-            return
-        self._read_line()
+        with self._order:
+            if not self.running:
+                return
+            try:
+                stdin.write(f"{int(number)}\n".encode())
+                stdin.flush()
+            except BrokenPipeError:  # it ended just now
+                return
+            self._read_line()
 
     def _read_line(self) -> bytes:
         stdout = self._watchdog.stdout

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from kafka_throttle.brokers._errors import BrokerUnavailable
+from kafka_throttle.brokers._security import SECURED_LISTENER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
+
+    from kafka_throttle.brokers._security import Security
 
 __all__ = ["NodePorts", "format_properties", "free_ports", "node_properties"]
 
@@ -63,18 +66,23 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def node_properties(node: int, ports: Sequence[NodePorts], data: Path) -> dict[str, str]:
+def node_properties(node: int, ports: Sequence[NodePorts], data: Path, security: Security) -> dict[str, str]:
     """The server properties of one node that is broker and controller at once.
 
     Args:
         node: The node id, an index of ports.
         ports: The ports of each node of the cluster.
         data: Where the node keeps its data.
+        security: Whether there is another listener beside the plaintext one, and which.
 
     Returns:
-        The properties, with one plaintext listener named BROKER.
+        The properties.
     """
     mine, nodes = ports[node], len(ports)
+    brokers = {"BROKER": (mine.broker, "PLAINTEXT")}
+    if security.listens:
+        brokers[SECURED_LISTENER] = (mine.secured, security.protocol)
+    everything = {**brokers, "CONTROLLER": (mine.controller, "PLAINTEXT")}
     replicas, in_sync = min(3, nodes), min(2, nodes)
     return {
         "process.roles": "broker,controller",
@@ -82,9 +90,9 @@ def node_properties(node: int, ports: Sequence[NodePorts], data: Path) -> dict[s
         "controller.quorum.voters": ",".join(f"{i}@127.0.0.1:{p.controller}" for i, p in enumerate(ports)),
         "controller.listener.names": "CONTROLLER",
         "inter.broker.listener.name": "BROKER",
-        "listeners": f"BROKER://127.0.0.1:{mine.broker},CONTROLLER://127.0.0.1:{mine.controller}",
-        "advertised.listeners": f"BROKER://127.0.0.1:{mine.broker}",
-        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "listeners": _addresses(everything),
+        "advertised.listeners": _addresses(brokers),
+        "listener.security.protocol.map": ",".join(f"{name}:{used[1]}" for name, used in everything.items()),
         "log.dirs": str(data),
         # Internal topics that fit the cluster, small enough to be there at once.
         "offsets.topic.replication.factor": str(replicas),
@@ -100,6 +108,10 @@ def node_properties(node: int, ports: Sequence[NodePorts], data: Path) -> dict[s
         "group.initial.rebalance.delay.ms": "0",
         "log.cleaner.dedupe.buffer.size": str(4 * 1024 * 1024),
     }
+
+
+def _addresses(listeners: Mapping[str, tuple[int, str]]) -> str:
+    return ",".join(f"{name}://127.0.0.1:{port}" for name, (port, _) in listeners.items())
 
 
 def format_properties(properties: Mapping[str, str]) -> str:

@@ -10,20 +10,21 @@ import tempfile
 import time
 import uuid
 import weakref
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kafka_throttle.brokers._admin import Administration
+from kafka_throttle.brokers._cluster import KafkaCluster
 from kafka_throttle.brokers._errors import BrokerUnavailable
 from kafka_throttle.brokers._java import class_path, find_java
 from kafka_throttle.brokers._node import Java, KafkaNode
-from kafka_throttle.brokers._properties import free_ports, node_properties
+from kafka_throttle.brokers._properties import NodePorts, free_ports, node_properties
+from kafka_throttle.brokers._security import Protocol, SaslMechanism, Security
+from kafka_throttle.exceptions import ConfigurationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
-    from types import TracebackType
-
-    from typing_extensions import Self
 
     from kafka_throttle.brokers._process import ChildProcess
 
@@ -40,7 +41,11 @@ _POLL_INTERVAL = 0.02
 _log = logging.getLogger(__name__)
 
 
-class LocalKafka:
+class _PortTaken(BrokerUnavailable):
+    """Another try, with other ports, may succeed."""
+
+
+class LocalKafka(KafkaCluster):
     """A cluster of real Kafka nodes on 127.0.0.1, alive for the length of a ``with`` block.
 
     Each node is broker and controller at once (KRaft) and keeps its data in a temporary directory that is
@@ -50,6 +55,10 @@ class LocalKafka:
         nodes: How many, 1 to 9. Internal topics are replicated to at most three.
         version: The Kafka version.
         server_properties: Broker settings to add or to replace on each node.
+        listeners: The security protocol that client_config() is for: "PLAINTEXT", "SSL", "SASL_PLAINTEXT" or
+            "SASL_SSL". The latter three are an extra listener; ``bootstrap`` stays the plaintext one.
+        sasl_mechanism: "SCRAM-SHA-256", "SCRAM-SHA-512" or "PLAIN".
+        users: User names and passwords for SASL; by default one user with a random password.
         heap: Memory for the objects of each node, in Java's notation.
         startup_timeout: How long the cluster may take to answer, in seconds; downloads not counted.
         log_level: What the brokers log: "trace", "debug", "info", "warn" or "error".
@@ -63,21 +72,26 @@ class LocalKafka:
         version: str = KAFKA_VERSION,
         server_properties: Mapping[str, str] | None = None,
         *,
+        listeners: Protocol = "PLAINTEXT",
+        sasl_mechanism: SaslMechanism = "SCRAM-SHA-256",
+        users: Mapping[str, str] | None = None,
         heap: str = "512m",
         startup_timeout: float = 60.0,
         log_level: str = "warn",
         log: Callable[[str], None] = _log.info,
     ) -> None:
         if not 1 <= nodes <= 9:
-            raise ValueError(f"nodes={nodes!r}: must be 1 to 9")
+            raise ConfigurationError(f"nodes={nodes!r}: must be 1 to 9")
         self._size = nodes
         self._version = version
         self._server_properties = dict(server_properties or {})
+        self._security = Security(listeners, sasl_mechanism, *([] if users is None else [users]))
         self._heap = heap
         self._startup_timeout = startup_timeout
         self._log_level = log_level
         self._say = log
         self._nodes: list[KafkaNode] = []
+        self._ports: list[NodePorts] = []
         self._bootstrap = ""
         self._administration: Administration | None = None
         self._finalizer: weakref.finalize[..., LocalKafka] | None = None
@@ -88,15 +102,6 @@ class LocalKafka:
         running = sum(node.process is not None and node.process.running for node in self._nodes)
         return f"<LocalKafka {self._version} {running}/{self._size} nodes at {self._bootstrap}>"
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.stop()
-
     @property
     def bootstrap(self) -> str:
         """``host:port`` of each node's plaintext listener, separated by commas."""
@@ -104,8 +109,14 @@ class LocalKafka:
         return self._bootstrap
 
     def client_config(self) -> dict[str, str]:
-        """What a client needs to connect; a new dict on each call."""
-        return {"bootstrap.servers": self.bootstrap}
+        """What a client needs to connect to the listener that was asked for; a new dict on each call."""
+        self._require_started()
+        if not self._security.listens:
+            return {"bootstrap.servers": self._bootstrap}
+        return {
+            **self._security.client_config(self._nodes[0].cluster),
+            "bootstrap.servers": ",".join(f"127.0.0.1:{port.secured}" for port in self._ports),
+        }
 
     def start(self, node: int | None = None) -> None:
         """Starts the cluster, or one node again that was killed, and waits until it answers.
@@ -130,61 +141,70 @@ class LocalKafka:
         self._nodes = []
 
     def _start_cluster(self) -> None:
-        say = self._say
-        java = Java(find_java(), class_path(self._version, say), self._log_level)
-        for attempt in range(1, _PORT_ATTEMPTS + 1):
-            directory = Path(tempfile.mkdtemp(prefix="kafka-throttle-"))
-            nodes = [
-                KafkaNode(number, directory / f"node-{number}", directory, java, self._heap)
-                for number in range(self._size)
-            ]
-            self._nodes = nodes
-            self._finalizer = weakref.finalize(self, _clean_up, nodes, directory, os.getpid())
-            try:
-                self._prepare()
-                say(f"starting Apache Kafka {self._version}, {self._size} node(s)")
-                for node in nodes:
-                    node.start()
-                self._await(set(range(self._size)))
-            except BaseException as error:
-                self.stop()
-                # Somebody else took one of the ports after we found it free.
-                if attempt < _PORT_ATTEMPTS and _PORT_TAKEN in str(error):
-                    continue
-                raise
-            return
+        java = Java(find_java(), class_path(self._version, self._say), self._log_level)
+        for _ in range(_PORT_ATTEMPTS - 1):
+            # Somebody else may take one of the ports after we found it free.
+            with suppress(_PortTaken):
+                self._try_to_start(java)
+                return
+        self._try_to_start(java)
 
-    def _prepare(self) -> None:
-        ports = free_ports(self._size)
+    def _try_to_start(self, java: Java) -> None:
+        try:
+            self._set_up(java)
+        except BrokerUnavailable as error:
+            self.stop()
+            if _PORT_TAKEN in str(error):
+                raise _PortTaken(str(error)) from error
+            raise
+        except BaseException:  # Ctrl-C is the usual one
+            self.stop()
+            raise
+
+    def _set_up(self, java: Java) -> None:
+        directory = Path(tempfile.mkdtemp(prefix="kafka-throttle-"))
+        self._nodes = [
+            KafkaNode(number, directory / f"node-{number}", directory, java, self._heap)
+            for number in range(self._size)
+        ]
+        self._finalizer = weakref.finalize(self, _clean_up, self._nodes, directory, os.getpid())
+        self._ports = free_ports(self._size)
+        self._bootstrap = ",".join(f"127.0.0.1:{port.broker}" for port in self._ports)
+        self._administration = Administration(self._bootstrap)
+        self._prepare(directory)
+        self._say(f"starting Apache Kafka {self._version}, {self._size} node(s)")
+        for node in self._nodes:
+            node.start()
+        for node in self._nodes:
+            self._await(node, set(range(self._size)))
+
+    def _prepare(self, directory: Path) -> None:
+        security = self._security
+        security.write_certificates(directory)
         cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         for node in self._nodes:
-            properties = node_properties(node.number, ports, node.directory / "data")
-            node.configure({**properties, **self._server_properties})
-        formatting = [(node, node.begin_format(cluster_id, [])) for node in self._nodes]
+            properties = node_properties(node.number, self._ports, node.directory / "data", security)
+            node.configure({**properties, **security.server_properties(directory), **self._server_properties})
+        arguments = security.format_arguments()
+        formatting = [(node, node.begin_format(cluster_id, arguments)) for node in self._nodes]
         for node, tool in formatting:
             node.finish_format(tool)
-        self._bootstrap = ",".join(f"127.0.0.1:{port.broker}" for port in ports)
-        self._administration = Administration(self._bootstrap)
 
     def _start_again(self, node: KafkaNode) -> None:
         if node.process is None or not node.process.running:
             node.start()
-        self._await({node.number})
+        self._await(node, {node.number})
 
-    def _await(self, numbers: set[int]) -> None:
-        """Waits until the cluster counts these nodes among the living."""
+    def _await(self, node: KafkaNode, alive: set[int]) -> None:
+        """Waits until a node counts others, and itself, among the living; the others may take long to notice."""
+        probe = Administration(f"127.0.0.1:{self._ports[node.number].broker}")
         deadline = time.monotonic() + self._startup_timeout
-        while not numbers <= self._admin.live_nodes(timeout=0.5):
-            for node in self._nodes:
-                if node.number in numbers and node.process is not None and not node.process.running:
-                    raise BrokerUnavailable(node.describe(f"Kafka node {node.number} ended while starting"))
+        while not alive <= probe.live_nodes(timeout=0.5):
+            if node.process is not None and not node.process.running:
+                raise BrokerUnavailable(node.describe(f"Kafka node {node.number} ended while starting"))
             if time.monotonic() > deadline:
-                node = self._nodes[min(numbers)]
-                raise BrokerUnavailable(
-                    node.describe(
-                        f"Kafka node {node.number} does not answer after {self._startup_timeout:g} s"
-                    )
-                )
+                problem = f"Kafka node {node.number} does not answer after {self._startup_timeout:g} s"
+                raise BrokerUnavailable(node.describe(problem))
             time.sleep(_POLL_INTERVAL)
 
     def pause(self, node: int = 0) -> None:
@@ -211,47 +231,6 @@ class LocalKafka:
         """
         self._process(node).kill()
 
-    def create_topic(
-        self,
-        name: str,
-        partitions: int = 1,
-        replication_factor: int | None = None,
-        config: Mapping[str, str] | None = None,
-    ) -> None:
-        """Creates a topic and waits until each of its partitions has a leader.
-
-        Args:
-            name: The topic.
-            partitions: How many partitions.
-            replication_factor: How many replicas; None for one on each node, at most three.
-            config: Topic settings, such as ``{"min.insync.replicas": "2"}``.
-
-        Raises:
-            BrokerUnavailable: It exists already, or the brokers refuse it.
-        """
-        replicas = replication_factor if replication_factor is not None else min(3, self._size)
-        self._admin.create_topic(name, partitions, replicas, config or {}, self._startup_timeout)
-
-    def end_offsets(self, topic: str) -> dict[int, int]:
-        """How far each partition of a topic reaches.
-
-        Args:
-            topic: The topic.
-
-        Returns:
-            Partition to the offset that its next record will get.
-        """
-        return self._admin.end_offsets(topic)
-
-    def set_producer_quota(self, client_id: str, bytes_per_second: float | None) -> None:
-        """Limits what a client may produce, on each broker, or lifts the limit.
-
-        Args:
-            client_id: The client's ``client.id``.
-            bytes_per_second: The limit, or None for none.
-        """
-        self._admin.set_producer_quota(client_id, bytes_per_second)
-
     def log_text(self, node: int = 0) -> str:
         """What a node has logged so far.
 
@@ -275,7 +254,7 @@ class LocalKafka:
     def _node(self, number: int) -> KafkaNode:
         self._require_started()
         if not 0 <= number < self._size:
-            raise ValueError(f"node={number!r}: this cluster has the nodes 0 to {self._size - 1}")
+            raise ConfigurationError(f"node={number!r}: this cluster has the nodes 0 to {self._size - 1}")
         return self._nodes[number]
 
     def _process(self, number: int) -> ChildProcess:
