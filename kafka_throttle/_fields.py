@@ -15,11 +15,12 @@ because checkers see only named ones.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
 
 import attrs
 
 from kafka_throttle._kinds import Bounds, Kind, One, Scalar, Several
+from kafka_throttle._scalars import to_count, to_flag, to_number, to_text, write_flag, write_number
 from kafka_throttle._units import format_bytes, format_seconds, parse_bytes, parse_seconds, shown
 from kafka_throttle.exceptions import ConfigurationError
 
@@ -44,16 +45,15 @@ __all__ = [
     "seconds",
     "several",
     "text",
-    "to_flag",
 ]
 
 _Read_co = TypeVar("_Read_co", covariant=True)
 _Given_contra = TypeVar("_Given_contra", contravariant=True)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from typing_extensions import dataclass_transform
+    from typing_extensions import Self, dataclass_transform
 
     class Lenient(Generic[_Read_co, _Given_contra]):
         """A field that is given as one type and reads back as another."""
@@ -79,16 +79,6 @@ else:
 
 _KIND = "kafka_throttle.kind"
 _DOC = "kafka_throttle.doc"
-_FLAGS = {
-    "true": True,
-    "1": True,
-    "yes": True,
-    "on": True,
-    "false": False,
-    "0": False,
-    "no": False,
-    "off": False,
-}
 
 
 class Configured:
@@ -98,12 +88,19 @@ class Configured:
     """
 
     __slots__ = ()
+    if TYPE_CHECKING:
+        # To type checkers `configured` is no attrs decorator; attrs' own functions ask for this.
+        __attrs_attrs__: ClassVar[Any]
 
     def __attrs_post_init__(self) -> None:
         """Raise one ConfigurationError with every problem of the instance."""
         problems = [*field_problems(self)] or [*self._problems()]
         if problems:
             raise ConfigurationError(*(f"{type(self).__name__}.{problem}" for problem in problems))
+
+    def evolve(self, **changes: Any) -> Self:
+        """Return a copy with some fields changed, checked like every instance."""
+        return attrs.evolve(self, **changes)  # type: ignore[misc] (mypy sees no attrs class)
 
     def _problems(self) -> Iterator[str]:
         """Yield what is wrong between fields, each as ``"field: words; allowed: words"``.
@@ -118,7 +115,7 @@ _C = TypeVar("_C", bound=Configured)
 
 def field_problems(instance: Configured) -> Iterator[str]:
     """Yield what is wrong with each field by itself, as ``"field: words"``."""
-    for attribute in attrs.fields(type(instance)):  # type: ignore[arg-type, misc, unused-ignore]
+    for attribute in attrs.fields(type(instance)):
         kind = kind_of(attribute)
         if kind:
             yield from (f"{attribute.name}{p}" for p in kind.problems(getattr(instance, attribute.name)))
@@ -205,7 +202,7 @@ def number(
 ) -> Any:
     """Return a field for any number: a factor, a threshold; see `seconds` for the bounds."""
     bounds = Bounds(minimum, maximum, above, below)
-    kind = Scalar("a number", _to_number, bounds, writer=_write_number, optional=optional)
+    kind = Scalar("a number", to_number, bounds, writer=write_number, optional=optional)
     return make_field(kind, default, doc=doc, kw_only=kw_only)
 
 
@@ -244,13 +241,13 @@ def count(
 ) -> Any:
     """Return a field for a whole number, of records for example."""
     bounds = Bounds(minimum, math.inf if maximum is None else maximum)
-    kind = Scalar("a whole number", _to_count, bounds, optional=optional)
+    kind = Scalar("a whole number", to_count, bounds, optional=optional)
     return make_field(kind, default, doc=doc, kw_only=kw_only)
 
 
 def flag(*, default: bool = attrs.NOTHING, doc: str, kw_only: bool = False) -> Any:  # type: ignore[assignment]
     """Return a field for true or false, also as ``1/0``, ``yes/no`` or ``on/off``."""
-    kind = Scalar("a flag", to_flag, choices="true/false, 1/0, yes/no, on/off", writer=_write_flag)
+    kind = Scalar("a flag", to_flag, choices="true/false, 1/0, yes/no, on/off", writer=write_flag)
     return make_field(kind, default, doc=doc, kw_only=kw_only)
 
 
@@ -275,13 +272,13 @@ def text(
     kw_only: bool = False,
 ) -> Any:
     """Return a field for text that is not empty."""
-    kind = Scalar("a text", _to_text, choices="text that is not empty", optional=optional)
+    kind = Scalar("a text", to_text, choices="text that is not empty", optional=optional)
     return make_field(kind, default, doc=doc, kw_only=kw_only)
 
 
 def one(
     base: type[Any],
-    implementations: Callable[[], Sequence[type[Any]]],
+    implementations: Callable[[], Mapping[str, type[Any]]],
     *,
     default: Any = attrs.NOTHING,
     noun: str,
@@ -293,7 +290,7 @@ def one(
 
     Args:
         base: What the object has to be an instance of.
-        implementations: Returns the classes that mappings and TOML can name.
+        implementations: Returns the classes that mappings and TOML can name, by that name.
         default: An instance, whose class is also what a mapping without ``type`` means; else the field is required.
         noun: What such an object is called, with its article.
         doc: What the field is for, in one line.
@@ -333,49 +330,6 @@ def make_field(kind: Kind, default: Any, *, doc: str, kw_only: bool) -> Any:
     """Return the attrs field that reads, checks and documents itself through its kind."""
     metadata = {_KIND: kind, _DOC: doc}
     return attrs.field(default=default, converter=kind.normalise, metadata=metadata, kw_only=kw_only)
-
-
-def to_flag(raw: object) -> bool:
-    """Return the bool that is meant by true/false, 1/0, yes/no or on/off.
-
-    Raises:
-        ValueError: When it is none of them.
-    """
-    word = str(raw).strip().lower() if isinstance(raw, (bool, int, str)) else ""
-    if word not in _FLAGS:
-        raise ValueError(f"{shown(raw)} is neither true nor false")
-    return _FLAGS[word]
-
-
-def _to_number(raw: object) -> float:
-    try:
-        value = math.nan if isinstance(raw, bool) or not isinstance(raw, (int, float, str)) else float(raw)
-    except (ValueError, OverflowError):
-        value = math.nan
-    if math.isnan(value):
-        raise ValueError(f"{shown(raw)} is not a number")
-    return value
-
-
-def _to_count(raw: object) -> int:
-    value = _to_number(raw)
-    if not value.is_integer():
-        raise ValueError(f"{shown(raw)} is not a whole number")
-    return raw if isinstance(raw, int) else int(value)
-
-
-def _to_text(raw: object) -> str:
-    if not isinstance(raw, str) or not raw.strip():
-        raise ValueError(f"{shown(raw)} is not a text")
-    return raw
-
-
-def _write_number(value: float) -> str:
-    return f"{value:g}"
-
-
-def _write_flag(value: bool) -> str:
-    return str(value).lower()
 
 
 def _duration(bound: float | str) -> float:

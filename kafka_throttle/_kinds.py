@@ -10,14 +10,14 @@ import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from kafka_throttle._units import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-__all__ = ["Bounds", "Kind", "One", "Scalar", "Several", "UnfitError", "type_name"]
+__all__ = ["Bounds", "Kind", "One", "Scalar", "Several", "UnfitError"]
 
 
 class UnfitError(ValueError):
@@ -141,13 +141,13 @@ class One(Kind):
 
     Attributes:
         base: What an object has to be an instance of.
-        implementations: The classes that a mapping can name, asked for late because they may import this class's user.
+        implementations: Returns the classes that a mapping can name, by name; asked late, as they may nest each other.
         implied: The class of a mapping that names no type, if any.
     """
 
     noun: str
     base: type[Any]
-    implementations: Callable[[], Sequence[type[Any]]]
+    implementations: Callable[[], Mapping[str, type[Any]]]
     implied: type[Any] | None = None
     optional: bool = False
 
@@ -157,14 +157,9 @@ class One(Kind):
         raise UnfitError(f"{shown(raw)} is not {self.noun}; allowed: {self.allowed()}")
 
     def allowed(self) -> str:
-        names = [cls.__name__ for cls in self.implementations()]
-        if [self.base.__name__] != names:
-            names.append(f"another {self.base.__name__}")
+        names = [cls.__name__ for cls in self.implementations().values()]
+        names.append(f"another {self.base.__name__}" if names else f"a {self.base.__name__}")
         return ", ".join(names + ["none"] * self.optional)
-
-    def by_name(self) -> dict[str, type[Any]]:
-        """Return the classes that a mapping can name, by the name it uses."""
-        return {type_name(cls): cls for cls in self.implementations()}
 
 
 @frozen
@@ -175,7 +170,6 @@ class Several(Kind):
     item: Kind
     alone: bool = False
     least: int = 0
-    examples: str = field(default="", kw_only=True)
 
     def parse(self, raw: object) -> Any:
         items = self.items(raw)
@@ -194,7 +188,8 @@ class Several(Kind):
             yield f": {unfit}"
             return
         for index, item in enumerate(items):
-            yield from (f"[{index}]{problem}" for problem in self.item.problems(item))
+            place = f"[{index}]" if items is raw else ""
+            yield from (place + problem for problem in self.item.problems(item))
 
     def items(self, raw: object) -> Sequence[Any]:
         """Return the items of a list or tuple, or a single value as the only item.
@@ -211,17 +206,4 @@ class Several(Kind):
         return raw
 
     def allowed(self) -> str:
-        return self.examples or f"a list, each item {self.item.noun}"
-
-    def write(self, value: Any) -> str:
-        return ", ".join(self.item.write(item) for item in value) or "none"
-
-
-def type_name(cls: type[Any]) -> str:
-    """Return the name of a class in mappings and TOML: ``DropOldest`` is ``"drop_oldest"``."""
-    letters = []
-    for before, letter in zip(f"_{cls.__name__}", cls.__name__, strict=False):
-        letters.append(
-            f"_{letter}" if letter.isupper() and (before.islower() or before.isdigit()) else letter
-        )
-    return "".join(letters).lower()
+        return f"{self.item.noun}, or a list of them" if self.alone else f"a list, each item {self.item.noun}"
