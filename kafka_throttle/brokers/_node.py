@@ -75,7 +75,8 @@ class KafkaNode:
 
     def begin_format(self, cluster_id: str, arguments: Sequence[str]) -> subprocess.Popen[bytes]:
         """Starts to prepare the storage; the caller passes the result to finish_format()."""
-        tool = ["format", "--cluster-id", cluster_id, "--config", str(self._properties_file), *arguments]
+        # One word, because an id may begin with a dash.
+        tool = ["format", f"--cluster-id={cluster_id}", "--config", str(self._properties_file), *arguments]
         # Short-lived: the optimising compiler would cost more than it saves.
         options = ["-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         with self.log_file.open("ab") as log:
