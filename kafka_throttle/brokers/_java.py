@@ -134,11 +134,11 @@ def _resolve(version: str) -> list[Path]:
     import jgo  # noqa: PLC0415 - optional
     from jgo.config import GlobalSettings  # noqa: PLC0415 - optional
 
+    settings = GlobalSettings.load()
     # Not jgo.build(): that also sorts the jars into modules, for which it downloads a whole JDK 11.
     try:
         artifacts = jgo.resolve(
-            f"org.apache.kafka:kafka_2.13:{version}+{_LOG_BINDING}",
-            repositories=GlobalSettings.load().repositories,
+            f"org.apache.kafka:kafka_2.13:{version}+{_LOG_BINDING}", repositories=settings.repositories
         )
         return [
             _whole_jar(artifact.resolve, attempts=2) for artifact in artifacts if artifact.packaging == "jar"
@@ -147,7 +147,7 @@ def _resolve(version: str) -> list[Path]:
         Exception
     ) as error:  # jgo names no exceptions: it passes on those of requests, XML parsing and its own
         raise BrokerUnavailable(
-            f"no Kafka {version}: its jars cannot be resolved from the Maven cache or Maven Central "
+            f"no Kafka {version}: its jars can be had neither from {settings.repo_cache} nor from Maven Central "
             f"({type(error).__name__}: {error})"
         ) from error
 

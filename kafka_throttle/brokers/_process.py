@@ -42,7 +42,7 @@ class ChildProcess:
             )
         pid = self._read_line()
         if not pid:
-            self._watchdog.wait()
+            self.wait(timeout=None)
             raise BrokerUnavailable(
                 f"{command[0]} could not be run; {output.read_text('utf-8', 'replace')[-2000:]}"
             )
