@@ -109,7 +109,7 @@ class Scalar(Kind):
             value = self.convert(raw)
         except ValueError as error:
             raise UnfitError(self._refusal(str(error))) from None
-        if self.bounds and not self._holds(value):
+        if self.bounds and not (self.forever if value == math.inf else self.bounds.holds(value)):
             raise UnfitError(self._refusal(f"{shown(raw)} is out of range"))
         return value
 
@@ -124,11 +124,6 @@ class Scalar(Kind):
     def _absent(self) -> None:
         if not self.optional:
             raise UnfitError(self._refusal(f"None is not {self.noun}"))
-
-    def _holds(self, value: float) -> bool:
-        if value == math.inf:
-            return self.forever
-        return self.bounds is None or self.bounds.holds(value)
 
     def _refusal(self, reason: str) -> str:
         allowed = self.allowed()
@@ -174,12 +169,6 @@ class Several(Kind):
     def parse(self, raw: object) -> Any:
         items = self.items(raw)
         return tuple(self.item.parse(item) for item in items)
-
-    def normalise(self, raw: object) -> Any:
-        try:
-            return tuple(self.item.normalise(item) for item in self.items(raw))
-        except UnfitError:
-            return raw
 
     def problems(self, raw: object) -> Iterator[str]:
         try:

@@ -42,7 +42,10 @@ def load(source: str | os.PathLike[str] | Mapping[str, Any]) -> Throttle:
 
     Raises:
         ConfigurationError: With every problem found.
+        TypeError: When `source` is neither.
     """
+    if not isinstance(source, (Mapping, str, os.PathLike)):
+        raise TypeError(f"load() takes a mapping or the path of a TOML file, not {source!r}")
     reader = Reader()
     given = Given(source, "") if isinstance(source, Mapping) else read_toml(source, reader.problems)
     return reader.throttle(given)

@@ -148,7 +148,8 @@ class Reader:
 
 def _beside(name: str, key: str, other: str) -> str:
     """Return the name of another key next to one, in the same spelling: dotted, or upper case in the environment."""
-    stem = name[: len(name) - len(key)]
+    # The path of a file stands before the name of a key and is no part of it.
+    stem = name[: len(name) - len(key)].rpartition(": ")[2]
     return stem + (other if name.endswith(key) else other.upper())
 
 
