@@ -100,7 +100,7 @@ class Configured:
 
     def evolve(self, **changes: Any) -> Self:
         """Return a copy with some fields changed, checked like every instance."""
-        return attrs.evolve(self, **changes)  # type: ignore[misc] (mypy sees no attrs class)
+        return attrs.evolve(self, **changes)  # type: ignore[misc]  # mypy sees no attrs class
 
     def _problems(self) -> Iterator[str]:
         """Yield what is wrong between fields, each as ``"field: words; allowed: words"``.
