@@ -328,14 +328,45 @@ gate_add(PyObject *self, PyObject *args)
 }
 
 static PyObject *
-gate_open_to(PyObject *self, PyObject *args)
+gate_open(PyObject *gate, PyObject *args)
 {
-    long long edge, byte_edge;
-    if (!PyArg_ParseTuple(args, "LL:open_to", &edge, &byte_edge))
+    Gate *self = (Gate *)gate;
+    long long records, bytes;
+    double record_bytes; /* for the twin, which does not weigh records */
+    if (!PyArg_ParseTuple(args, "LLd:open", &records, &bytes, &record_bytes))
         return NULL;
-    ((Gate *)self)->edge = edge;
-    ((Gate *)self)->byte_edge = byte_edge;
+    self->edge = self->ticket + records;
+    self->byte_edge = self->bytes + bytes;
     Py_RETURN_NONE;
+}
+
+static PyObject *
+gate_batch(PyObject *gate, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    Gate *self = (Gate *)gate;
+    PyObject *result;
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "batch() needs a callable as its first argument");
+        return NULL;
+    }
+    *self->producing = 1;
+    result = PyObject_Vectorcall(args[0], args + 1, (size_t)nargs - 1, kwnames);
+    *self->producing = 0;
+    return result;
+}
+
+static PyObject *
+gate_close(PyObject *gate, PyObject *unused)
+{
+    ((Gate *)gate)->edge = ((Gate *)gate)->byte_edge = -1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *
+gate_report(PyObject *self, PyObject *callback)
+{
+    /* Reports are counted inside the client, so that a record without a callback needs none. */
+    return callback == Py_None ? Py_NewRef(Py_None) : gate_stand_in(self, callback);
 }
 
 static PyObject *
@@ -418,7 +449,11 @@ static PyMethodDef gate_methods[] = {
      "forward(producer, topic, value=None, key=None, ...): count the record and hand it to the client."},
     {"stand_in", gate_stand_in, METH_O, "stand_in(callback): a callable that calls or defers it."},
     {"add", gate_add, METH_VARARGS, "add(records, bytes): count records that reached the client by another way."},
-    {"open_to", gate_open_to, METH_VARARGS, "open_to(edge, byte_edge): move both edges."},
+    {"open", gate_open, METH_VARARGS, "open(records, bytes, record_bytes): let so much pass from now on."},
+    {"batch", (PyCFunction)(void (*)(void))gate_batch, METH_FASTCALL | METH_KEYWORDS,
+     "batch(produce_batch, ...): make the client's call for a batch; count it with add() afterwards."},
+    {"close", gate_close, METH_NOARGS, "close(): let nothing pass."},
+    {"report", gate_report, METH_O, "report(callback or None): a stand-in for a delivery callback."},
     {"size_of", (PyCFunction)(void (*)(void))gate_size_of, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
      "size_of(producer, topic, value=None, key=None, ...): bytes of value and key."},
     {NULL},

@@ -133,7 +133,9 @@ class BufferFill(Signal):
     """
 
     name: ClassVar[str] = "buffer-fill"
-    high: float = ratio(default=0.9, above=0, doc="Share of the client's buffer in use at which it is raised.")
+    high: float = ratio(
+        default=0.9, above=0, doc="Share of the client's buffer in use at which it is raised."
+    )
     low: float = ratio(default=0.7, doc="Share of the client's buffer in use below which it clears.")
 
     def _problems(self) -> Iterator[str]:
@@ -157,7 +159,9 @@ class RecordErrorRate(Signal):
     """
 
     name: ClassVar[str] = "record-error-rate"
-    high: float = ratio(default=0.1, above=0, doc="Share of failed reports in a window at which it is raised.")
+    high: float = ratio(
+        default=0.1, above=0, doc="Share of failed reports in a window at which it is raised."
+    )
     low: float = ratio(default=0.02, doc="Share of failed reports in a window below which it clears.")
     minimum: int = count(default=10, minimum=1, doc="Reports that a window needs to be judged.")
 
@@ -184,7 +188,9 @@ class RequestImbalance(Signal):
 
     name: ClassVar[str] = "request-imbalance"
     congests: ClassVar[bool] = False
-    after: float = number(default=2.0, minimum=1.0, doc="Windows without any answer after which it is raised.")
+    after: float = number(
+        default=2.0, minimum=1.0, doc="Windows without any answer after which it is raised."
+    )
 
     def measure(self, sample: WindowSample, base_delay: float) -> tuple[float, float, float]:
         """Return for how many windows the oldest record in flight has waited while nothing was reported."""

@@ -182,7 +182,9 @@ class WindowSample:
             permanent=max(0, failures - transient),
             requests=later.requests - earlier.requests,
             responses=responses,
-            request_latency=(later.response_time - earlier.response_time) / responses if responses > 0 else None,
+            request_latency=(later.response_time - earlier.response_time) / responses
+            if responses > 0
+            else None,
             delays=later.delays.since(earlier.delays),
             in_flight=later.in_flight,
             in_flight_bytes=later.in_flight_bytes,

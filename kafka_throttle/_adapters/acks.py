@@ -1,0 +1,289 @@
+"""What became of the records: two meters with one protocol.
+
+`InterceptedAcks` counts inside librdkafka, on its own threads, through interceptors (``_acks.c``): exact for every
+record, with or without a callback, at no cost for Python. `ReportedAcks` is the fallback in pure Python: the gate's
+stand-ins count each report, which makes the client build a Message for every record.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from confluent_kafka import cimpl
+
+from kafka_throttle._adapters.confluent import TRANSIENT, count_transient
+from kafka_throttle._core.gate import COMPILED
+from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kafka_throttle._core.gate import Gate
+
+__all__ = ["InterceptedAcks", "Meter", "ReportedAcks", "make_meter"]
+
+# The order of _acks.bind().
+_FUNCTIONS = (
+    "rd_kafka_conf_interceptor_add_on_new",
+    "rd_kafka_interceptor_add_on_acknowledgement",
+    "rd_kafka_interceptor_add_on_request_sent",
+    "rd_kafka_interceptor_add_on_response_received",
+    "rd_kafka_interceptor_add_on_destroy",
+    "rd_kafka_message_latency",
+    "rd_kafka_message_status",
+)
+_WANTED_SAMPLES = 2000.0
+_PLUGINS = "plugin.library.paths"
+
+
+class Meter(Protocol):
+    """Counts what becomes of the records of one client."""
+
+    def prepare(self, conf: dict[str, Any], gate: Gate) -> None:
+        """Change the client's configuration so that the meter is told."""
+
+    def constructing(self) -> Any:
+        """Return a context manager that goes around the client's constructor."""
+
+    def brief(self, gate: Gate) -> Reading:
+        """Return the counters that every visit to the slow path needs."""
+
+    def reading(self, gate: Gate) -> Reading:
+        """Return all counters."""
+
+    def errors(self) -> dict[int, int]:
+        """Return how many records failed with which error code."""
+
+    def expect_rate(self, records_per_second: float) -> None:
+        """Choose how many delays to measure."""
+
+
+class InterceptedAcks:
+    """Counts by interceptors inside librdkafka."""
+
+    _constructing = threading.Lock()
+
+    def __init__(self, acks: Any) -> None:
+        self.counter = acks.AckCounter()
+        self._path = acks.__file__
+
+    def prepare(self, conf: dict[str, Any], gate: Gate) -> None:  # noqa: ARG002 - see Meter
+        """Have librdkafka load the interceptors."""
+        others = conf.get(_PLUGINS)
+        conf[_PLUGINS] = f"{others};{self._path}" if others else self._path
+
+    @contextmanager
+    def constructing(self) -> Iterator[None]:
+        """Count for the client that is constructed here; one at a time in the process."""
+        with self._constructing:
+            self.counter.arm()
+            try:
+                yield
+            finally:
+                self.counter.disarm()
+
+    def brief(self, gate: Gate) -> Reading:
+        """Return the counters that every visit to the slow path needs."""
+        # Reports first: a record admitted in between must not look reported before it was admitted.
+        acked, acked_bytes = self.counter.acked()
+        return Reading(gate.ticket, gate.bytes, acked, acked_bytes, client_full=gate.client_full)  # type: ignore[attr-defined]
+
+    def reading(self, gate: Gate) -> Reading:
+        """Return all counters."""
+        acked, acked_bytes, failed, failed_bytes, unknown, unknown_bytes = self.counter.outcomes()
+        requests, responses, response_time = self.counter.requests()
+        counts, total, samples = self.counter.delays()
+        return Reading(
+            admitted=gate.ticket,
+            admitted_bytes=gate.bytes,  # type: ignore[attr-defined]
+            acked=acked,
+            acked_bytes=acked_bytes,
+            failed=failed,
+            failed_bytes=failed_bytes,
+            unknown=unknown,
+            unknown_bytes=unknown_bytes,
+            transient=count_transient(self.errors()) if failed or unknown else 0,
+            requests=requests,
+            responses=responses,
+            response_time=response_time * 1e-6,
+            delays=Delays(counts, total * 1e-6, samples),
+            client_full=gate.client_full,
+        )
+
+    def errors(self) -> dict[int, int]:
+        """Return how many records failed with which error code."""
+        errors: dict[int, int] = self.counter.errors()
+        return errors
+
+    def expect_rate(self, records_per_second: float) -> None:
+        """Measure about 2 000 delays a second, at low rates every one."""
+        self.counter.sample_one_in(max(0, int(records_per_second / _WANTED_SAMPLES).bit_length()))
+
+
+class ReportedAcks:
+    """Counts by the gate's stand-ins, one Python call per report.
+
+    The client does not tell Python whether a timed-out record was written: it counts as unknown. Requests and
+    responses come from librdkafka's statistics, twice a second or at the user's interval.
+    """
+
+    def __init__(self) -> None:
+        self._acked = self._acked_bytes = 0
+        self._failed = self._failed_bytes = self._unknown = self._unknown_bytes = self._transient = 0
+        self._errors: dict[int, int] = {}
+        self._delays = [0] * BUCKETS
+        self._delay_total = 0.0
+        self._samples = 0
+        self._every = 1
+        self._requests = self._responses = 0
+        self._response_time = 0.0
+        self._last: dict[str, tuple[int, int]] = {}
+        self._counting = threading.Lock()
+
+    def prepare(self, conf: dict[str, Any], gate: Gate) -> None:
+        """Have every record reported, and the statistics told."""
+        conf["on_delivery"] = gate.report(conf.get("on_delivery"))
+        theirs: Callable[[str], Any] | None = conf.get("stats_cb")
+        if "statistics.interval.ms" not in conf or not conf["statistics.interval.ms"]:
+            conf["statistics.interval.ms"] = 500
+            theirs = None  # without an interval the client would not have called it
+
+        def take_statistics(text: str) -> Any:
+            self.take_statistics(text)
+            return theirs(text) if theirs else None
+
+        conf["stats_cb"] = take_statistics
+
+    @contextmanager
+    def constructing(self) -> Iterator[None]:
+        """Do nothing: the client needs no preparation but its configuration."""
+        yield
+
+    def count_report(self, error: Any, message: Any) -> None:
+        """Count one delivery report."""
+        size = len(message)
+        key = message.key()
+        if key:
+            size += len(key)
+        with self._counting:
+            self._acked += 1
+            self._acked_bytes += size
+            if error is not None:
+                self._count_failure(error.code(), size)
+            elif self._acked % self._every == 0:
+                delay = message.latency() or 0.0
+                self._delays[bucket_of(int(delay * 1e6))] += 1
+                self._delay_total += delay
+                self._samples += 1
+
+    def _count_failure(self, code: int, size: int) -> None:
+        self._errors[code] = self._errors.get(code, 0) + 1
+        self._transient += code in TRANSIENT
+        if code in _MAY_BE_WRITTEN:
+            self._unknown += 1
+            self._unknown_bytes += size
+        else:
+            self._failed += 1
+            self._failed_bytes += size
+
+    def take_statistics(self, text: str) -> None:
+        """Take requests, responses and round trips from one of librdkafka's statistics."""
+        for name, broker in json.loads(text).get("brokers", {}).items():
+            requests, responses = broker.get("req", {}).get("Produce", 0), broker.get("rx", 0)
+            before = self._last.get(name, (0, 0))
+            self._last[name] = requests, responses
+            # The counters fall when a connection is made anew.
+            self._requests += max(0, requests - before[0])
+            gained = max(0, responses - before[1])
+            self._responses += gained
+            self._response_time += gained * broker.get("rtt", {}).get("avg", 0) * 1e-6
+
+    def brief(self, gate: Gate) -> Reading:
+        """Return the counters that every visit to the slow path needs."""
+        acked, acked_bytes = self._acked, self._acked_bytes
+        admitted = gate.ticket
+        mean = acked_bytes / acked if acked else 0.0
+        return Reading(
+            admitted,
+            acked_bytes + int((admitted - acked) * mean),
+            acked,
+            acked_bytes,
+            client_full=gate.client_full,
+        )
+
+    def reading(self, gate: Gate) -> Reading:
+        """Return all counters."""
+        brief = self.brief(gate)
+        return Reading(
+            brief.admitted,
+            brief.admitted_bytes,
+            brief.acked,
+            brief.acked_bytes,
+            failed=self._failed,
+            failed_bytes=self._failed_bytes,
+            unknown=self._unknown,
+            unknown_bytes=self._unknown_bytes,
+            transient=self._transient,
+            requests=self._requests,
+            responses=self._responses,
+            response_time=self._response_time,
+            delays=Delays(tuple(self._delays), self._delay_total, self._samples),
+            client_full=gate.client_full,
+        )
+
+    def errors(self) -> dict[int, int]:
+        """Return how many records failed with which error code."""
+        return dict(self._errors)
+
+    def expect_rate(self, records_per_second: float) -> None:
+        """Measure about 2 000 delays a second, at low rates every one."""
+        self._every = max(1, int(records_per_second / _WANTED_SAMPLES))
+
+
+_MAY_BE_WRITTEN = frozenset(
+    {
+        cimpl.KafkaError._MSG_TIMED_OUT,
+        cimpl.KafkaError._PURGE_INFLIGHT,
+        cimpl.KafkaError._TRANSPORT,
+        cimpl.KafkaError.REQUEST_TIMED_OUT,
+        cimpl.KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    }
+)
+
+
+def _bound_interceptors() -> Any:
+    """Return the interceptor module, bound to the client's librdkafka, or None where that is not possible."""
+    if not COMPILED:
+        return None
+    try:
+        import ctypes  # noqa: PLC0415 - 4 ms that the pure fallback need not pay
+
+        from kafka_throttle._adapters import _acks  # noqa: PLC0415 - optional
+
+        # dlsym() on the client's own module searches the librdkafka that it is linked with, wherever that is.
+        client = ctypes.CDLL(cimpl.__file__)
+        addresses = [ctypes.cast(getattr(client, name), ctypes.c_void_p).value for name in _FUNCTIONS]
+    except (ImportError, OSError, AttributeError):
+        return None
+    _acks.bind(*addresses)
+    return _acks
+
+
+_interceptors: Any = ...
+
+
+def interceptors() -> Any:
+    """Return the interceptor module, or None where counting has to be done in Python."""
+    global _interceptors  # noqa: PLW0603 - found out once, at the first producer
+    if _interceptors is ...:
+        _interceptors = _bound_interceptors()
+    return _interceptors
+
+
+def make_meter() -> InterceptedAcks | ReportedAcks:
+    """Return the best meter that there is."""
+    acks = interceptors()
+    return InterceptedAcks(acks) if acks else ReportedAcks()

@@ -1,0 +1,131 @@
+"""What the facade needs to know of confluent_kafka: its settings, its classes, and which errors pass."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from confluent_kafka import KafkaError, cimpl
+
+from kafka_throttle._core.limits import Bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+__all__ = ["TRANSIENT", "ClientSettings", "count_transient", "instrumented_client"]
+
+# Errors that time or another broker can heal: they speak of congestion or outage, not of the record.
+TRANSIENT: frozenset[int] = frozenset(
+    getattr(KafkaError, name)
+    for name in (
+        "_MSG_TIMED_OUT",
+        "_TIMED_OUT",
+        "_TIMED_OUT_QUEUE",
+        "_TRANSPORT",
+        "_ALL_BROKERS_DOWN",
+        "_QUEUE_FULL",
+        "_WAIT_COORD",
+        "_LEADER",
+        "LEADER_NOT_AVAILABLE",
+        "NOT_LEADER_FOR_PARTITION",
+        "REQUEST_TIMED_OUT",
+        "BROKER_NOT_AVAILABLE",
+        "REPLICA_NOT_AVAILABLE",
+        "NETWORK_EXCEPTION",
+        "NOT_ENOUGH_REPLICAS",
+        "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+        "KAFKA_STORAGE_ERROR",
+        "THROTTLING_QUOTA_EXCEEDED",
+        "COORDINATOR_NOT_AVAILABLE",
+        "COORDINATOR_LOAD_IN_PROGRESS",
+        "NOT_COORDINATOR",
+        "UNKNOWN_LEADER_EPOCH",
+        "FENCED_LEADER_EPOCH",
+    )
+    if hasattr(KafkaError, name)
+)
+
+# A tenth of the client's buffer stays free, so that its own BufferError is rare.
+_SHARE = 0.9
+
+
+def count_transient(errors: Mapping[int, int]) -> int:
+    """Return how many of the failed records failed with an error that passes."""
+    return sum(count for code, count in errors.items() if code in TRANSIENT)
+
+
+@frozen
+class ClientSettings:
+    """The settings of a client that bound what it can hold, with librdkafka's defaults.
+
+    Attributes:
+        max_messages: Records that the client can hold.
+        buffer_bytes: Bytes of values that it can hold.
+        linger: Seconds for which it waits for a batch to fill.
+        message_timeout: Seconds after which it gives a record up.
+        client_id: Its client.id.
+    """
+
+    max_messages: int = 100_000
+    buffer_bytes: int = 1_048_576 * 1024
+    linger: float = 0.005
+    message_timeout: float = 300.0
+    client_id: str = "rdkafka"
+
+    @classmethod
+    def of(cls, conf: Mapping[str, Any]) -> ClientSettings:
+        """Read them from a client's configuration; what cannot be read is left for the client to refuse."""
+        flat = {**_mapping(conf.get("default.topic.config")), **conf}
+        return cls(
+            max_messages=int(_number(flat, 100_000, "queue.buffering.max.messages") or 2_147_483_647),
+            buffer_bytes=int(_number(flat, 1_048_576, "queue.buffering.max.kbytes")) * 1024,
+            linger=_number(flat, 5, "linger.ms", "queue.buffering.max.ms") / 1000,
+            message_timeout=_number(flat, 300_000, "message.timeout.ms", "delivery.timeout.ms") / 1000,
+            client_id=str(flat.get("client.id", "rdkafka")),
+        )
+
+    @property
+    def bounds(self) -> Bounds:
+        """The bounds for the limit: a share of what the client can hold."""
+        return Bounds(
+            most_records=max(1, int(_SHARE * self.max_messages)),
+            most_bytes=max(1, int(_SHARE * self.buffer_bytes)),
+            linger=self.linger,
+        )
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _number(conf: Mapping[str, Any], default: float, *names: str) -> float:
+    for name in names:
+        if name in conf:
+            try:
+                return max(0.0, float(conf[name]))
+            except (TypeError, ValueError):
+                return default
+    return default
+
+
+def instrumented_client(own: type) -> type | None:
+    """Return the class that tracing tools put in the place of the client's Producer, or None.
+
+    OpenTelemetry and Datadog rebind ``confluent_kafka.Producer``, New Relic ``confluent_kafka.cimpl.Producer``, and
+    they do it at any time; so this is asked for each new instance.
+    """
+    import confluent_kafka  # noqa: PLC0415 - the attribute is what counts, at this moment
+
+    for module in (confluent_kafka, cimpl):
+        current = module.Producer
+        if (
+            isinstance(current, type)
+            and issubclass(current, _STOCK)
+            and current is not _STOCK
+            and not issubclass(current, own)
+        ):
+            return current
+    return None
+
+
+_STOCK: type = cimpl.Producer

@@ -1,0 +1,384 @@
+"""The slow path: what happens to a record that finds the edge reached, and who polls meanwhile.
+
+Read `Admission.at_edge` downwards: it is the whole way of such a record, to the client or back to the caller.
+
+Two rules about other people's code. Callbacks of the user run only inside the user's own poll(), flush() and the like;
+when this module has to poll, they are deferred. And a produce() from inside a callback never polls and never waits:
+the client aborts the process there.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from kafka_throttle._core.engine import Engine, Room
+from kafka_throttle._publish import Publisher
+from kafka_throttle._turnstile import Turnstile
+from kafka_throttle._wording import how_it_stands, too_large, unpolled
+from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
+from kafka_throttle.policies import Block
+from kafka_throttle.statistics import Statistics, ledger_of, path_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kafka_throttle._adapters.acks import InterceptedAcks, ReportedAcks
+    from kafka_throttle._adapters.confluent import ClientSettings
+    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._throttle import Throttle
+    from kafka_throttle.events import Event
+    from kafka_throttle.policies import Policy
+
+__all__ = ["Admission"]
+
+# A waiting thread looks again this often, in seconds, even when no report wakes it: another thread's poll may have
+# served the report, and signals (Ctrl-C) are seen in between.
+_SLICE = 0.005
+_NO_ROOM = Room(0, 0)
+_ROOM_FOR_ONE = Room(1, 0)
+
+
+class Admission:
+    """Everything about one producer that is not the client itself.
+
+    Args:
+        throttle: The configuration.
+        settings: What the client can hold.
+        meter: Counts what becomes of the records.
+        make_gate: Given the slow path and the queue for deferred calls, returns the gate.
+        client_poll: The client's poll, as a function of the producer and a timeout in seconds.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        throttle: Throttle,
+        settings: ClientSettings,
+        meter: InterceptedAcks | ReportedAcks,
+        make_gate: Callable[[deque[tuple[Any, ...]]], Gate],
+        client_poll: Callable[[Any, float], int],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.throttle = throttle
+        self.settings = settings
+        self.meter = meter
+        self.gate = make_gate(deque())
+        self.publisher = Publisher(settings.client_id, throttle.hooks)
+        self.engine = Engine(
+            throttle.limit, throttle.signals, settings.bounds, settings.buffer_bytes, throttle.burst
+        )
+        self.closed = False
+        self._client_poll = client_poll
+        self._clock = clock
+        self._turnstile = Turnstile()
+        self._deciding = threading.RLock()
+        self._polling = threading.Lock()
+        self._busy = False
+        self._serving: set[int] = set()
+        self._orphaned = False
+        self._rejected = self._rejected_bytes = 0
+        self._polled_at = 0.0
+
+    # ---- the way of a record that finds the edge reached
+
+    def at_edge(self, producer: Any, *args: Any, **kwargs: Any) -> None:
+        """Hand the record to the client when there is room, else do what the topic's rule says."""
+        self._refuse_orphan()
+        topic = args[0] if args else kwargs.get("topic")
+        if self.closed or not isinstance(topic, str) or not self.throttle.enabled:
+            return self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
+        if not len(self._turnstile) and self._try(producer, args, kwargs):
+            return None
+        policy = self.throttle.rule_for(topic).policy
+        if isinstance(policy, Block):
+            return self._block(policy, producer, topic, args, kwargs)
+        return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
+
+    def _try(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        """Hand the record over if there is room, and open the gate for those that follow."""
+        size = _bytes_of(args, kwargs)
+        self._refuse_what_never_fits(args, kwargs)
+        room = self._look(producer, size)
+        if room.records < 1:
+            return False
+        try:
+            self.gate.forward(producer, *args, **kwargs)
+        except BufferError:
+            # The client holds reports that nobody has polled for, or its limits are tighter than ours.
+            self._serve(producer, 0.0)
+            return False
+        if not len(self._turnstile) and not self._orphaned:
+            self.gate.open(room.records - 1, max(0, room.bytes - size), self.engine.path.record_bytes)
+        return True
+
+    def _look(self, producer: Any, size: int) -> Room:
+        """Ask the engine for room, with fresh counters; publish what it found on the way."""
+        now = self._clock()
+        if get_ident() not in self._serving:
+            self._serve_now_and_then(producer, now)
+        with self._deciding:
+            if self._busy:  # a signal handler, in the middle of this very block: let it pass
+                return _ROOM_FOR_ONE
+            self._busy = True
+            try:
+                room, events = self._decide(now, size)
+            finally:
+                self._busy = False
+        self.publisher.publish(events)
+        return room
+
+    def _decide(self, now: float, size: int) -> tuple[Room, tuple[Event, ...]]:
+        engine = self.engine
+        if not engine.begun:
+            engine.begin(now, size)
+        events: tuple[Event, ...] = ()
+        if engine.due(now):
+            events = self._advance(now)
+        reading = self.meter.brief(self.gate)
+        room = engine.room(now, reading)
+        if room.records < 1:
+            events += engine.edge_reached(now, reading)
+        return room, events
+
+    def _advance(self, now: float) -> tuple[Event, ...]:
+        events = self.engine.advance(now, self.meter.reading(self.gate))
+        self.meter.expect_rate(self.engine.path.rate)
+        return events
+
+    def _block(
+        self, policy: Block, producer: Any, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        """Wait in line until there is room or the time is up."""
+        if get_ident() in self._serving:
+            # Inside a callback nothing can be waited for. The client would take the record, and what a callback
+            # produces is bounded by the reports that call it.
+            return self.gate.forward(producer, *args, **kwargs)
+        self.gate.close()  # nobody overtakes
+        started = self._clock()
+        deadline = started + policy.timeout
+        place = self._turnstile.join()
+        try:
+            while True:
+                left = deadline - self._clock()
+                first = self._turnstile.turn(place, max(0.0, min(left, _SLICE * 10)))
+                if first and self._try_in_line(producer, args, kwargs):
+                    return None
+                if left <= 0:
+                    break
+                self._refuse_unpolled(topic, args, kwargs, self._clock() - started)
+                if first:
+                    self._serve(producer, min(left, _SLICE))
+        finally:
+            self._turnstile.leave(place)
+        return self._reject(
+            topic, args, kwargs, waited=self._clock() - started, reason="deadline", policy=policy
+        )
+
+    def _try_in_line(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+        self._refuse_orphan()
+        if self.closed:
+            self.gate.forward(producer, *args, **kwargs)  # raises: the producer has been closed meanwhile
+        return self._try(producer, args, kwargs)
+
+    def _reject(
+        self,
+        topic: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        waited: float,
+        reason: str,
+        policy: Policy,
+    ) -> None:
+        self._count_rejected(args, kwargs)
+        words, retry_after = how_it_stands(self.statistics(), topic, waited, policy)
+        raise Rejected(words, topic=topic, reason=reason, waited=waited, retry_after=retry_after)
+
+    def _refuse_what_never_fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        # The client raises BufferError for such a value for ever: waiting for room would never end.
+        value = args[1] if len(args) > 1 else kwargs.get("value")
+        size = len(value) if isinstance(value, (bytes, str)) else 0
+        if size > self.settings.buffer_bytes:
+            self._count_rejected(args, kwargs)
+            topic = args[0] if args else kwargs["topic"]
+            raise Rejected(
+                too_large(topic, size, self.settings.buffer_bytes), topic=topic, reason="too_large"
+            )
+
+    def _refuse_unpolled(
+        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], waited: float
+    ) -> None:
+        # As with the client, which counts a record until its callback has run.
+        if len(self.gate.deferred) >= self.settings.max_messages:
+            self._count_rejected(args, kwargs)
+            words = unpolled(topic, len(self.gate.deferred))
+            raise Rejected(words, topic=topic, reason="callbacks", waited=waited)
+
+    def _refuse_orphan(self) -> None:
+        if self._orphaned:
+            raise ForkedProducerError(
+                f"this producer ({self.settings.client_id}) was created before os.fork(), and in the child the client "
+                "would send nothing: create a new Producer in the child process"
+            )
+
+    def _count_rejected(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        with self._deciding:
+            self._rejected += 1
+            self._rejected_bytes += _bytes_of(args, kwargs)
+
+    # ---- polling
+
+    def _serve_now_and_then(self, producer: Any, now: float) -> None:
+        """Poll once a window, so that throttle events are seen and reports do not pile up in the client."""
+        if now - self._polled_at >= self.engine.period:
+            self._serve(producer, 0.0)
+
+    def _serve(self, producer: Any, timeout: float) -> None:
+        """Poll the client on the facade's behalf: the user's callbacks are put off."""
+        if not self._polling.acquire(blocking=False):
+            return  # another thread is at it; whose callbacks are deferred can be said of one thread only
+        self._polled_at = self._clock()
+        self.gate.deferring = ident = get_ident()
+        self._serving.add(ident)
+        try:
+            self._client_poll(producer, timeout)
+        finally:
+            self._serving.discard(ident)
+            self.gate.deferring = 0
+            self._polling.release()
+
+    def call(self, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make one of the client's calls that run callbacks, for the user: what was deferred runs first.
+
+        Raises:
+            CallbackReentryError: Inside a callback, where the client would abort the process.
+            ForkedProducerError: In a forked child.
+        """
+        ident = get_ident()
+        if ident in self._serving:
+            raise CallbackReentryError(
+                f"{name}() was called from inside a callback of the same producer, where the client would abort the "
+                "process: only produce(), purge() and len() are possible there"
+            )
+        self._refuse_orphan()
+        self._serving.add(ident)
+        try:
+            return method(*args, **kwargs)
+        finally:
+            self._serving.discard(ident)
+
+    def run_deferred(self) -> int:
+        """Run what was deferred, in order; stop at the first exception, as the client's poll() does."""
+        deferred = self.gate.deferred
+        ran = 0
+        while deferred:
+            callback, *arguments = deferred.popleft()
+            ran += 1
+            callback(*arguments)
+        return ran
+
+    def run_all_deferred(self) -> BaseException | None:
+        """Run what was deferred to the end and return one exception, as the client's flush() does."""
+        raised: BaseException | None = None
+        while self.gate.deferred:
+            try:
+                self.run_deferred()
+            except Exception as error:  # flush serves the rest and raises one of them
+                raised = error
+        return raised
+
+    # ---- the rest of the producer's life
+
+    def note_broker_throttle(self, event: Any) -> None:
+        """Take the client's throttle event."""
+        with self._deciding:
+            self.engine.note_broker_throttle(self._clock(), event.throttle_time)
+
+    def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
+        """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""
+        self._refuse_orphan()
+        if self.closed or not self.throttle.enabled or get_ident() in self._serving:
+            return wanted
+        policy = self.throttle.rule_for(topic).policy
+        deadline = self._clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
+        place = self._turnstile.join()
+        try:
+            while True:
+                left = deadline - self._clock()
+                first = self._turnstile.turn(place, max(0.0, min(left, _SLICE * 10)))
+                room = self._look(producer, size) if first else _NO_ROOM
+                if room.records >= 1:
+                    return min(wanted, max(1, min(room.records, room.bytes // max(1, size))))
+                if left <= 0 or self.closed:
+                    return 0
+                if first:
+                    self._serve(producer, min(left, _SLICE))
+        finally:
+            self._turnstile.leave(place)
+
+    def reject_batch(self, records: int, size: int) -> None:
+        """Count records of a batch that found no room."""
+        with self._deciding:
+            self._rejected += records
+            self._rejected_bytes += size
+
+    def close(self) -> None:
+        """Take note that the client is closed."""
+        self.closed = True
+        self.gate.close()
+
+    def orphan(self) -> None:
+        """Close the gate in a forked child."""
+        self._orphaned = True
+        self._deciding = threading.RLock()  # another thread of the parent may have held them
+        self._polling = threading.Lock()
+        self._turnstile = Turnstile()
+        self.gate.close()
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether this is a forked child."""
+        return self._orphaned
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot."""
+        now = self._clock()
+        with self._deciding:
+            events = self._advance(now) if self.engine.begun and self.engine.due(now) else ()
+            reading = self.meter.reading(self.gate)
+            rejected = self._rejected + self.gate.refused
+            snapshot = Statistics(
+                client_id=self.settings.client_id,
+                state=self.state,
+                gate="compiled" if hasattr(self.gate, "byte_edge") else "pure",
+                errors=self._error_names(),
+                waiting=len(self._turnstile),
+                deferred_callbacks=len(self.gate.deferred),
+                hook_errors=self.publisher.hook_errors,
+                **ledger_of(reading, rejected, self._rejected_bytes),
+                **path_of(self.engine, reading, self.settings.buffer_bytes),  # type: ignore[arg-type]
+            )
+        self.publisher.publish(events)
+        return snapshot
+
+    def _error_names(self) -> dict[str, int]:
+        from confluent_kafka import KafkaError  # noqa: PLC0415 - the core of this module needs no client
+
+        return {KafkaError(code).name(): count for code, count in self.meter.errors().items()}
+
+    @property
+    def state(self) -> str:
+        """One word for what the facade does now."""
+        if self.closed:
+            return "closed"
+        return "open" if self.engine.throttling_since is None else "throttling"
+
+
+def _bytes_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
+    value = args[1] if len(args) > 1 else kwargs.get("value")
+    key = args[2] if len(args) > 2 else kwargs.get("key")
+    return sum(len(part) for part in (value, key) if isinstance(part, (bytes, str)))

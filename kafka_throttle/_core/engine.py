@@ -1,0 +1,246 @@
+"""The engine: decides how much may be in the client. Pure: time and counters are arguments, events are results.
+
+The shell's duties, whenever somebody reaches the edge (and now and then otherwise):
+
+1. ``begin(now, record_bytes)`` once, with the first record;
+2. when ``due(now)``, ``advance(now, reading)`` with all counters; it closes the window and returns events, to be
+   published after the shell has let go of its lock;
+3. ``room(now, reading)`` with fresh counters: how much may still be handed to the client. Nothing: call ``edge_reached(now, reading)``,
+   wait or reject; something: open the gate that far.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import define, field, frozen
+
+from kafka_throttle._core.allowance import Allowance
+from kafka_throttle._core.limits import Bounds, Conditions, Law, Limit
+from kafka_throttle._core.path import AdmissionLog, Path
+from kafka_throttle._core.signals import Signal, SignalReading, StandingDelay, Watcher
+from kafka_throttle._core.window import Reading, WindowSample
+from kafka_throttle.events import (
+    Event,
+    LimitDecreased,
+    LimitIncreased,
+    SignalCleared,
+    SignalRaised,
+    ThrottlingEnded,
+    ThrottlingStarted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+__all__ = ["Engine", "Room"]
+
+_SHORTEST_WINDOW = 0.1
+_CALM_AFTER = 1.0
+# Silence that is still ordinary, in multiples of the delay that is still calm, and in seconds.
+_PATIENCE = 3.0
+_LEAST_PATIENCE = 0.1
+# The gate opens by a sixteenth of the limit at least: the slow path must stay rare.
+_LEAST_STEP = 1 / 16
+
+
+@frozen
+class Room:
+    """How far the gate may be opened.
+
+    Attributes:
+        records: Records that may be handed to the client now; 0: the edge is reached.
+        bytes: Bytes that may be handed to it now.
+    """
+
+    records: int
+    bytes: int
+
+
+@define
+class Engine:
+    """Decides how much may be in the client; see the module.
+
+    Attributes:
+        limit: Configuration of the limit.
+        bounds: What the client can hold.
+        buffer_bytes: Size of the client's own buffer.
+        sample: The last complete window.
+        path: What was learnt about the path.
+        throttling_since: When the edge was first reached in this spell; None while open.
+    """
+
+    limit: Limit
+    signals: Sequence[Signal]
+    bounds: Bounds
+    buffer_bytes: int
+    burst_bytes: int
+    sample: WindowSample | None = field(default=None, init=False)
+    path: Path = field(factory=Path, init=False)
+    throttling_since: float | None = field(default=None, init=False)
+    pressure: float = field(default=0.0, init=False)
+    _law: Law | None = field(default=None, init=False)
+    _log: AdmissionLog = field(factory=AdmissionLog, init=False)
+    _allowance: Allowance = field(init=False)
+    _watchers: list[Watcher] = field(init=False)
+    _delay: StandingDelay = field(init=False)
+    _readings: tuple[SignalReading, ...] = field(default=(), init=False)
+    _last: Reading = field(factory=Reading, init=False)
+    _window_start: float = field(default=0.0, init=False)
+    _edge_at: float = field(default=-1e9, init=False)
+    _edge_in_window: bool = field(default=False, init=False)
+    _broker_throttle: float = field(default=0.0, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._allowance = Allowance(self.burst_bytes)
+        self._watchers = [signal.start() for signal in self.signals]
+        delays = [signal for signal in self.signals if isinstance(signal, StandingDelay)]
+        self._delay = delays[0] if delays else StandingDelay()
+
+    # ---- what the shell tells
+
+    def begin(self, now: float, record_bytes: int) -> None:
+        """Start with the first record."""
+        self.path.record_bytes = float(max(1, record_bytes))
+        self._law = self.limit.start(self.bounds, self.path.record_bytes)
+        self._window_start = now
+
+    @property
+    def begun(self) -> bool:
+        """Whether a first record has been seen."""
+        return self._law is not None
+
+    def note_broker_throttle(self, now: float, throttle: float) -> None:
+        """Take note of the time, in seconds, for which a broker holds the client back."""
+        if throttle > 0:
+            self._broker_throttle = max(self._broker_throttle, throttle)
+            self._allowance.note_broker_throttle(now)
+
+    def edge_reached(self, now: float, reading: Reading) -> tuple[Event, ...]:
+        """Take note that somebody found no room."""
+        self._edge_at = now
+        self._edge_in_window = True
+        if self.throttling_since is not None:
+            return ()
+        self.throttling_since = now
+        return (ThrottlingStarted(at=now, limit=self.limit_records, in_flight=reading.in_flight),)
+
+    # ---- what the shell asks
+
+    @property
+    def limit_records(self) -> int:
+        """Records that may be in the client; 0 before the first one."""
+        return int(self._law.records) if self._law else 0
+
+    @property
+    def limit_bytes(self) -> int:
+        """Bytes that may be in the client; 0 before the first record."""
+        if not self._law:
+            return 0
+        wanted = max(self._law.records * self.path.record_bytes, self.bounds.batch_bytes)
+        return int(min(wanted, self.limit.most_bytes(self.bounds)))
+
+    @property
+    def period(self) -> float:
+        """Length of a window in seconds: at least a round trip, so that each sees the effect of the last."""
+        return max(_SHORTEST_WINDOW, 1.25 * self.path.round_trip)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether nothing is being reported although records are in flight."""
+        return self._allowance.stalled
+
+    @property
+    def signal_readings(self) -> tuple[SignalReading, ...]:
+        """What each signal said of the last window."""
+        return self._readings
+
+    def room(self, now: float, reading: Reading) -> Room:
+        """Return how far the gate may be opened now."""
+        assert self._law is not None, "begin() comes first"
+        self._log.note(now, reading)
+        limit = self._law.records
+        calm = self.path.base_delay + self._delay.tolerance(self.path.base_delay)
+        beyond = self._allowance.records(
+            now,
+            reading,
+            self._log,
+            limit=limit,
+            patience=max(_LEAST_PATIENCE, _PATIENCE * calm),
+            record_bytes=self.path.record_bytes,
+        )
+        records = min(limit + beyond, self.bounds.most_records) - reading.in_flight
+        spare = self.limit_bytes + beyond * self.path.record_bytes - reading.in_flight_bytes
+        if reading.in_flight <= 0:
+            # A record larger than the limit passes alone: it would never find room otherwise.
+            return Room(max(1, int(self._step(records, limit))), self.bounds.most_bytes)
+        if records < 1 or spare < 1:
+            return Room(0, 0)
+        return Room(int(self._step(records, limit)), int(min(spare, self.bounds.most_bytes)))
+
+    @staticmethod
+    def _step(records: float, limit: float) -> float:
+        return min(records, max(0.5 * records, _LEAST_STEP * limit, 1.0))
+
+    # ---- windows
+
+    def due(self, now: float) -> bool:
+        """Whether a window is complete."""
+        return now - self._window_start >= self.period
+
+    def advance(self, now: float, reading: Reading) -> tuple[Event, ...]:
+        """Close the window.
+
+        Returns:
+            Events, for the shell to publish after it has let go of its lock.
+        """
+        duration = now - self._window_start
+        self._log.note(now, reading)
+        sample = WindowSample.between(self._last, reading, end=now, duration=duration).with_surroundings(
+            oldest=self._log.oldest(now, reading),
+            edge_reached=self._edge_in_window,
+            broker_throttle=self._broker_throttle,
+            buffer_fill=min(1.0, reading.in_flight_bytes / self.buffer_bytes),
+        )
+        self._last, self._window_start, self.sample = reading, now, sample
+        self._edge_in_window, self._broker_throttle = False, 0.0
+        self.path.learn(sample)
+        self.pressure += min(1.0, duration) * (sample.edge_reached - self.pressure)
+        return (*self._observe(now, sample), *self._adjust(now, sample), *self._calm_down(now))
+
+    def _observe(self, now: float, sample: WindowSample) -> list[Event]:
+        events: list[Event] = []
+        readings = []
+        for watcher in self._watchers:
+            was_raised = watcher.raised
+            reading = watcher.observe(sample, self.path.base_delay)
+            readings.append(reading)
+            if reading.raised and not was_raised:
+                events.append(
+                    SignalRaised(
+                        at=now, signal=reading.name, value=reading.value, threshold=reading.threshold
+                    )
+                )
+            elif was_raised and not reading.raised:
+                events.append(SignalCleared(at=now, signal=reading.name, value=reading.value))
+        self._readings = tuple(readings)
+        return events
+
+    def _adjust(self, now: float, sample: WindowSample) -> list[Event]:
+        assert self._law is not None
+        before = self.limit_records
+        congested = next((r.name for r in self._readings if r.raised and r.congests), None)
+        base = self.path.base_delay
+        self._law.update(
+            sample, Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes)
+        )
+        after = self.limit_records
+        if after < before:
+            return [LimitDecreased(at=now, before=before, after=after, signal=congested or "client-bounds")]
+        return [LimitIncreased(at=now, before=before, after=after)] if after > before else []
+
+    def _calm_down(self, now: float) -> list[Event]:
+        if self.throttling_since is None or now - self._edge_at < _CALM_AFTER:
+            return []
+        lasted, self.throttling_since = self._edge_at - self.throttling_since, None
+        return [ThrottlingEnded(at=now, lasted=lasted, limit=self.limit_records)]

@@ -1,0 +1,122 @@
+"""What hooks are told: frozen events, each named after what has happened.
+
+A hook is any callable that takes one event; give it as ``Throttle(hooks=[hook])``. Hooks run in the thread that found
+out, after the facade let go of its lock. A hook that raises is counted and logged once; it never disturbs a produce().
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from attrs import frozen
+
+__all__ = [
+    "Event",
+    "Hook",
+    "LimitDecreased",
+    "LimitIncreased",
+    "SignalCleared",
+    "SignalRaised",
+    "ThrottlingEnded",
+    "ThrottlingStarted",
+]
+
+
+@frozen(kw_only=True)
+class Event:
+    """Base of the events.
+
+    Attributes:
+        at: When it happened, in seconds of the monotonic clock.
+    """
+
+    at: float
+
+
+@frozen(kw_only=True)
+class LimitDecreased(Event):
+    """The limit was lowered.
+
+    Attributes:
+        before: Records that could be in the client.
+        after: Records that may be in it now.
+        signal: Name of the signal that asked for it.
+    """
+
+    before: int
+    after: int
+    signal: str
+
+
+@frozen(kw_only=True)
+class LimitIncreased(Event):
+    """The limit was raised, because it was reached and nothing spoke against it.
+
+    Attributes:
+        before: Records that could be in the client.
+        after: Records that may be in it now.
+    """
+
+    before: int
+    after: int
+
+
+@frozen(kw_only=True)
+class SignalRaised(Event):
+    """A signal found something wrong.
+
+    Attributes:
+        signal: Its name.
+        value: What it measured, in its own unit.
+        threshold: The value at which it is raised.
+    """
+
+    signal: str
+    value: float
+    threshold: float
+
+
+@frozen(kw_only=True)
+class SignalCleared(Event):
+    """A signal found that things are well again.
+
+    Attributes:
+        signal: Its name.
+        value: What it measured, in its own unit.
+    """
+
+    signal: str
+    value: float
+
+
+@frozen(kw_only=True)
+class ThrottlingStarted(Event):
+    """Somebody found the gate closed: Kafka takes less than is offered.
+
+    Attributes:
+        limit: Records that may be in the client.
+        in_flight: Records that are in it.
+    """
+
+    limit: int
+    in_flight: int
+
+
+@frozen(kw_only=True)
+class ThrottlingEnded(Event):
+    """Nobody found the gate closed for a while.
+
+    Attributes:
+        lasted: Seconds since it started.
+        limit: Records that may be in the client.
+    """
+
+    lasted: float
+    limit: int
+
+
+class Hook(Protocol):
+    """What a hook looks like."""
+
+    def __call__(self, event: Event, /) -> object:
+        """Take one event; return soon."""

@@ -1,0 +1,148 @@
+"""`Statistics`: what a producer has done, what it does now, and why."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from kafka_throttle._core.engine import Engine
+    from kafka_throttle._core.window import Reading
+
+__all__ = ["Statistics"]
+
+
+@frozen(kw_only=True)
+class Statistics:
+    """A snapshot of one producer. Counts are since the start; rates and averages are of the last window.
+
+    The ledger: ``offered = rejected + in_flight + delivered + failed + unknown``, and the same in bytes.
+
+    Attributes:
+        client_id: The client's client.id.
+        state: ``"open"``, ``"throttling"`` (the edge was reached within the last second) or ``"closed"``.
+        gate: ``"compiled"`` or ``"pure"``.
+        offered: Records given to produce().
+        offered_bytes: Bytes of their values and keys.
+        rejected: Records that produce() refused with an exception, the facade's or the client's.
+        rejected_bytes: Their bytes; what the client itself refused is not weighed.
+        in_flight: Records that the client has and has not reported.
+        in_flight_bytes: Their bytes.
+        delivered: Records reported as written.
+        delivered_bytes: Their bytes.
+        failed: Records reported as failed and certainly not written.
+        failed_bytes: Their bytes.
+        unknown: Records reported as failed that may have been written: timed out after they were sent.
+        unknown_bytes: Their bytes.
+        errors: Failed and unknown records by the name of their error.
+        waiting: Threads that wait in produce() now.
+        limit_records: Records that may be in flight.
+        limit_bytes: Bytes that may be in flight.
+        saturation: 0 (idle) to 1 (the edge is reached all the time), over about a second: the number to alert on.
+        signals: Names of the signals that are raised.
+        standing_delay: Delay that nearly every record of the last window had, in seconds.
+        base_delay: Delay of a record that meets no queue, in seconds.
+        deferred_callbacks: Callbacks that wait for the application's poll().
+        hook_errors: Exceptions that hooks raised.
+        buffer_total_bytes: Size of the client's buffer (Java: buffer-total-bytes).
+        buffer_available_bytes: What is free of it (Java: buffer-available-bytes).
+        request_rate: Produce requests sent per second (Java: request-rate).
+        response_rate: Responses received per second (Java: response-rate).
+        record_send_rate: Records reported per second (Java: record-send-rate).
+        record_error_rate: Failed reports per second (Java: record-error-rate).
+        record_queue_time_avg: Seconds that a record waited in the client before it was sent (Java:
+            record-queue-time-avg): mean delay less mean request latency.
+        request_latency_avg: Seconds from request to response (Java: request-latency-avg).
+        requests_in_flight: Produce requests without a response (Java: requests-in-flight).
+        produce_throttle_time_avg: Seconds for which a broker held the client back, the longest of the last window
+            (Java: produce-throttle-time-avg).
+    """
+
+    client_id: str
+    state: str
+    gate: str
+    offered: int = 0
+    offered_bytes: int = 0
+    rejected: int = 0
+    rejected_bytes: int = 0
+    in_flight: int = 0
+    in_flight_bytes: int = 0
+    delivered: int = 0
+    delivered_bytes: int = 0
+    failed: int = 0
+    failed_bytes: int = 0
+    unknown: int = 0
+    unknown_bytes: int = 0
+    errors: dict[str, int]
+    waiting: int = 0
+    limit_records: int = 0
+    limit_bytes: int = 0
+    saturation: float = 0.0
+    signals: tuple[str, ...] = ()
+    standing_delay: float = 0.0
+    base_delay: float = 0.0
+    deferred_callbacks: int = 0
+    hook_errors: int = 0
+    buffer_total_bytes: int = 0
+    buffer_available_bytes: int = 0
+    request_rate: float = 0.0
+    response_rate: float = 0.0
+    record_send_rate: float = 0.0
+    record_error_rate: float = 0.0
+    record_queue_time_avg: float = 0.0
+    request_latency_avg: float = 0.0
+    requests_in_flight: int = 0
+    produce_throttle_time_avg: float = 0.0
+
+
+def ledger_of(reading: Reading, rejected: int, rejected_bytes: int) -> dict[str, int]:
+    """Return the counts of the ledger, which add up because each is counted once."""
+    return {
+        "offered": reading.admitted + rejected,
+        "offered_bytes": reading.admitted_bytes + rejected_bytes,
+        "rejected": rejected,
+        "rejected_bytes": rejected_bytes,
+        "in_flight": reading.in_flight,
+        "in_flight_bytes": reading.in_flight_bytes,
+        "delivered": reading.acked - reading.failed - reading.unknown,
+        "delivered_bytes": reading.acked_bytes - reading.failed_bytes - reading.unknown_bytes,
+        "failed": reading.failed,
+        "failed_bytes": reading.failed_bytes,
+        "unknown": reading.unknown,
+        "unknown_bytes": reading.unknown_bytes,
+    }
+
+
+def path_of(engine: Engine, reading: Reading, buffer_bytes: int) -> dict[str, object]:
+    """Return the figures of the last window and of the path."""
+    sample = engine.sample
+    figures: dict[str, object] = {
+        "limit_records": engine.limit_records,
+        "limit_bytes": engine.limit_bytes,
+        "saturation": saturation_of(engine, reading),
+        "signals": tuple(r.name for r in engine.signal_readings if r.raised),
+        "base_delay": engine.path.base_delay,
+        "buffer_total_bytes": buffer_bytes,
+        "buffer_available_bytes": max(0, buffer_bytes - reading.in_flight_bytes),
+        "requests_in_flight": max(0, reading.requests - reading.responses),
+    }
+    if sample is not None:
+        figures |= {
+            "standing_delay": sample.standing_delay,
+            "request_rate": sample.requests / sample.duration,
+            "response_rate": sample.responses / sample.duration,
+            "record_send_rate": sample.rate,
+            "record_error_rate": (sample.transient + sample.permanent) / sample.duration,
+            "record_queue_time_avg": max(0.0, engine.path.mean_delay - engine.path.request_latency),
+            "request_latency_avg": engine.path.request_latency,
+            "produce_throttle_time_avg": sample.broker_throttle,
+        }
+    return figures
+
+
+def saturation_of(engine: Engine, reading: Reading) -> float:
+    """Return how much of what is allowed is used: the fuller of the limit now, and the edge reached lately."""
+    limit = engine.limit_records
+    fill = reading.in_flight / limit if limit else 0.0
+    return min(1.0, max(fill, engine.pressure))
