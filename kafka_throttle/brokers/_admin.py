@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Administration"]
 
 _POLL_INTERVAL = 0.02
-_TIMEOUT = 30.0
+_TIMEOUT = 15.0
 
 
 class Administration:
@@ -53,19 +53,21 @@ class Administration:
             )
         return self._opened
 
-    def live_nodes(self, timeout: float) -> set[int]:
+    def live_nodes(self, timeout: float, cluster_id: str | None = None) -> set[int]:
         """The nodes that the cluster itself takes for alive.
 
         Args:
             timeout: How long to wait for an answer, in seconds.
+            cluster_id: Which cluster must answer; None for any.
 
         Returns:
-            Their node ids; empty when nobody answers.
+            Their node ids; empty when nobody answers, or another cluster.
         """
         try:
-            return set(self._client.list_topics(timeout=timeout).brokers)
+            found = self._client.list_topics(timeout=timeout)
         except KafkaException:
             return set()
+        return set(found.brokers) if cluster_id in {None, found.cluster_id} else set()
 
     def create_topic(
         self, name: str, partitions: int, replication_factor: int, config: Mapping[str, str]
@@ -87,19 +89,19 @@ class Administration:
             self._client.create_topics([topic], operation_timeout=_TIMEOUT)[name].result(_TIMEOUT)
         except (KafkaException, TimeoutError) as error:
             raise BrokerUnavailable(f"topic {name!r} cannot be created: {error}") from error
-        while self._leaders(name) < partitions:
+        while not self._is_served(name, partitions):
             if time.monotonic() > deadline:
                 raise BrokerUnavailable(
                     f"topic {name!r} has no leader for each partition after {_TIMEOUT:g} s"
                 )
             time.sleep(_POLL_INTERVAL)
 
-    def _leaders(self, name: str) -> int:
+    def _is_served(self, name: str, partitions: int) -> bool:
+        """Whether the leaders answer: metadata names them a moment before they know it themselves."""
         try:
-            topics = self._client.list_topics(name, timeout=_TIMEOUT).topics
-        except KafkaException:  # nobody answers just now
-            return 0
-        return sum(partition.leader >= 0 for partition in topics[name].partitions.values())
+            return len(self._read_end_offsets(name)) == partitions
+        except KafkaException:
+            return False
 
     def delete_topics(self, names: Collection[str]) -> None:
         """Deletes topics; one that is gone already is none of our business.
@@ -125,17 +127,33 @@ class Administration:
         Raises:
             BrokerUnavailable: The topic does not exist, or its leaders do not answer.
         """
-        try:
-            # All topics, because asking for one creates it.
-            found = self._client.list_topics(timeout=_TIMEOUT).topics.get(topic)
-            if found is None:
+        deadline = time.monotonic() + _TIMEOUT
+        while True:
+            try:
+                offsets = self._read_end_offsets(topic)
+            except KafkaException as error:  # an election, most likely
+                if time.monotonic() > deadline:
+                    raise BrokerUnavailable(
+                        f"the end offsets of {topic!r} cannot be read: {error}"
+                    ) from error
+                time.sleep(_POLL_INTERVAL)
+                continue
+            if not offsets:
                 raise BrokerUnavailable(f"topic {topic!r} does not exist")
-            partitions = [TopicPartition(topic, partition) for partition in found.partitions]
-            latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call] # returns one, always
-            asked = self._client.list_offsets(dict.fromkeys(partitions, latest), request_timeout=_TIMEOUT)
-            return {partition.partition: future.result().offset for partition, future in asked.items()}
-        except KafkaException as error:
-            raise BrokerUnavailable(f"the end offsets of {topic!r} cannot be read: {error}") from error
+            return offsets
+
+    def _read_end_offsets(self, topic: str) -> dict[int, int]:
+        """One attempt; empty for a topic that does not exist."""
+        # All topics, because asking for one creates it.
+        found = self._client.list_topics(timeout=_TIMEOUT).topics.get(topic)
+        if found is None:
+            return {}
+        latest: OffsetSpec = OffsetSpec.latest()  # type: ignore[no-untyped-call] # returns one, always
+        asked = self._client.list_offsets(
+            {TopicPartition(topic, partition): latest for partition in found.partitions},
+            request_timeout=_TIMEOUT,
+        )
+        return {partition.partition: future.result().offset for partition, future in asked.items()}
 
     def set_producer_quota(self, client_id: str, bytes_per_second: float | None) -> None:
         """Limits what a client may produce, on each broker, or lifts the limit.

@@ -58,7 +58,7 @@ def _installed_java() -> str:
         found.append(f"{candidate} ({'does not run' if version is None else f'Java {version}'})")
     seen = f"; found only {', '.join(found)}" if found else ""
     raise BrokerUnavailable(
-        f"no Java runtime: Kafka needs Java {MINIMUM_JAVA} or newer in JAVA_HOME or on PATH, or {_INSTALL_HINT}{seen}"
+        f"Kafka needs Java {MINIMUM_JAVA} or newer in JAVA_HOME or on PATH, or {_INSTALL_HINT}{seen}"
     )
 
 
@@ -97,7 +97,7 @@ def class_path(version: str, say: Callable[[str], None]) -> str:
     try:
         from jgo.config import GlobalSettings  # noqa: PLC0415 - optional
     except ImportError as error:
-        raise BrokerUnavailable(f"no Kafka: the package jgo is not installed; {_INSTALL_HINT}") from error
+        raise BrokerUnavailable(f"the package jgo is not installed; {_INSTALL_HINT}") from error
     cache = Path(GlobalSettings.load().cache_dir, "kafka_throttle")
     record = cache / f"kafka-{version}.json"
     jars = _recorded_jars(record)
@@ -147,7 +147,7 @@ def _resolve(version: str) -> list[Path]:
         Exception
     ) as error:  # jgo names no exceptions: it passes on those of requests, XML parsing and its own
         raise BrokerUnavailable(
-            f"no Kafka {version}: its jars can be had neither from {settings.repo_cache} nor from Maven Central "
+            f"the jars of Kafka {version} can be had neither from {settings.repo_cache} nor from Maven Central "
             f"({type(error).__name__}: {error})"
         ) from error
 

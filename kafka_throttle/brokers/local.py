@@ -93,6 +93,7 @@ class LocalKafka(KafkaCluster):
         self._nodes: list[KafkaNode] = []
         self._ports: list[NodePorts] = []
         self._bootstrap = ""
+        self._cluster_id = ""
         self._administration: Administration | None = None
         self._finalizer: weakref.finalize[..., LocalKafka] | None = None
 
@@ -170,6 +171,7 @@ class LocalKafka(KafkaCluster):
         self._finalizer = weakref.finalize(self, _clean_up, self._nodes, directory, os.getpid())
         self._ports = free_ports(self._size)
         self._bootstrap = ",".join(f"127.0.0.1:{port.broker}" for port in self._ports)
+        self._cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         self._administration = Administration(self._bootstrap)
         self._prepare(directory)
         self._say(f"starting Apache Kafka {self._version}, {self._size} node(s)")
@@ -181,12 +183,11 @@ class LocalKafka(KafkaCluster):
     def _prepare(self, directory: Path) -> None:
         security = self._security
         security.write_certificates(directory)
-        cluster_id = base64.urlsafe_b64encode(uuid.uuid4().bytes).rstrip(b"=").decode()
         for node in self._nodes:
             properties = node_properties(node.number, self._ports, node.directory / "data", security)
             node.configure({**properties, **security.server_properties(directory), **self._server_properties})
         arguments = security.format_arguments()
-        formatting = [(node, node.begin_format(cluster_id, arguments)) for node in self._nodes]
+        formatting = [(node, node.begin_format(self._cluster_id, arguments)) for node in self._nodes]
         for node, tool in formatting:
             node.finish_format(tool)
 
@@ -199,7 +200,8 @@ class LocalKafka(KafkaCluster):
         """Waits until a node counts others, and itself, among the living; the others may take long to notice."""
         probe = Administration(f"127.0.0.1:{self._ports[node.number].broker}")
         deadline = time.monotonic() + self._startup_timeout
-        while not alive <= probe.live_nodes(timeout=0.5):
+        # By its id, because somebody else's Kafka may have taken the port.
+        while not alive <= probe.live_nodes(0.5, self._cluster_id):
             if node.process is not None and not node.process.running:
                 raise BrokerUnavailable(node.describe(f"Kafka node {node.number} ended while starting"))
             if time.monotonic() > deadline:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kafka_throttle.brokers._cluster import KafkaCluster
     from kafka_throttle.brokers.mock import MockKafka
 
-__all__ = ["local_kafka", "mock_kafka"]
+__all__ = ["local_kafka", "mock_kafka", "start_or_skip"]
 
 
 @pytest.fixture(scope="session")
@@ -34,12 +34,7 @@ def local_kafka() -> Iterator[KafkaCluster]:
     Where neither can be had, the tests that need it are skipped with the reason; with ``CI=true`` they fail.
     """
     cluster = _choose_cluster()
-    try:
-        cluster.start()
-    except BrokerUnavailable as error:
-        if os.environ.get("CI", "").lower() in {"1", "true"}:
-            pytest.fail(f"no Kafka for local_kafka: {error}", pytrace=False)
-        pytest.skip(f"no Kafka for local_kafka: {error}")
+    start_or_skip(cluster)
     yield cluster
     cluster.stop()
 
@@ -51,6 +46,20 @@ def mock_kafka() -> Iterator[MockKafka]:
 
     with MockKafka() as cluster:
         yield cluster
+
+
+def start_or_skip(cluster: KafkaCluster) -> None:
+    """Starts a cluster for a test or a fixture of one's own, by the same rule as ``local_kafka``.
+
+    Args:
+        cluster: The cluster; the caller stops it.
+    """
+    try:
+        cluster.start()
+    except BrokerUnavailable as error:
+        if os.environ.get("CI", "").lower() in {"1", "true"}:
+            pytest.fail(f"no Kafka: {error}", pytrace=False)
+        pytest.skip(f"no Kafka: {error}")
 
 
 def _choose_cluster() -> KafkaCluster:

