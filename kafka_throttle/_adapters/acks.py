@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kafka_throttle._core.gate import Gate
 
-__all__ = ["InterceptedAcks", "Meter", "ReportedAcks", "make_meter"]
+__all__ = ["Counts", "InterceptedAcks", "Meter", "ReportedAcks", "make_meter"]
 
 # The order of _acks.bind().
 _FUNCTIONS = (
@@ -39,14 +39,8 @@ _WANTED_SAMPLES = 2000.0
 _PLUGINS = "plugin.library.paths"
 
 
-class Meter(Protocol):
-    """Counts what becomes of the records of one client."""
-
-    def prepare(self, conf: dict[str, Any], gate: Gate) -> None:
-        """Change the client's configuration so that the meter is told."""
-
-    def constructing(self) -> Any:
-        """Return a context manager that goes around the client's constructor."""
+class Counts(Protocol):
+    """What has become of the records of one client."""
 
     def brief(self, gate: Gate) -> Reading:
         """Return the counters that every visit to the slow path needs."""
@@ -59,6 +53,16 @@ class Meter(Protocol):
 
     def expect_rate(self, records_per_second: float) -> None:
         """Choose how many delays to measure."""
+
+
+class Meter(Counts, Protocol):
+    """Counts what becomes of the records of one client."""
+
+    def prepare(self, conf: dict[str, Any], gate: Gate) -> None:
+        """Change the client's configuration so that the meter is told."""
+
+    def constructing(self) -> Any:
+        """Return a context manager that goes around the client's constructor."""
 
 
 class InterceptedAcks:
