@@ -1,0 +1,1 @@
+"""What carries a producer's figures elsewhere: one module for each exporter, imported by those who use it."""
