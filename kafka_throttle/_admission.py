@@ -26,7 +26,7 @@ from kafka_throttle.statistics import Statistics, ledger_of, path_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kafka_throttle._adapters.acks import InterceptedAcks, ReportedAcks
+    from kafka_throttle._adapters.acks import Counts
     from kafka_throttle._adapters.confluent import ClientSettings
     from kafka_throttle._core.gate import Gate
     from kafka_throttle._throttle import Throttle
@@ -58,7 +58,7 @@ class Admission:
         self,
         throttle: Throttle,
         settings: ClientSettings,
-        meter: InterceptedAcks | ReportedAcks,
+        meter: Counts,
         make_gate: Callable[[deque[tuple[Any, ...]]], Gate],
         client_poll: Callable[[Any, float], int],
         clock: Callable[[], float] = time.monotonic,
@@ -69,7 +69,12 @@ class Admission:
         self.gate = make_gate(deque())
         self.publisher = Publisher(settings.client_id, throttle.hooks)
         self.engine = Engine(
-            throttle.limit, throttle.signals, settings.bounds, settings.buffer_bytes, throttle.burst
+            throttle.limit,
+            throttle.signals,
+            settings.bounds,
+            settings.buffer_bytes,
+            throttle.burst,
+            throttle.honour_broker_quota,
         )
         self.closed = False
         self._client_poll = client_poll
@@ -141,7 +146,7 @@ class Admission:
         reading = self.meter.brief(self.gate)
         room = engine.room(now, reading)
         if room.records < 1:
-            events += engine.edge_reached(now, reading)
+            events += engine.edge_reached(now, reading, room)
         return room, events
 
     def _advance(self, now: float) -> tuple[Event, ...]:
@@ -296,7 +301,7 @@ class Admission:
     def note_broker_throttle(self, event: Any) -> None:
         """Take the client's throttle event."""
         with self._deciding:
-            self.engine.note_broker_throttle(self._clock(), event.throttle_time)
+            self.engine.note_broker_throttle(self._clock(), event.throttle_time, self.meter.brief(self.gate))
 
     def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
         """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""

@@ -89,6 +89,7 @@ class Throttle(Configured):
         signals: What tells congestion from calm.
         burst: Bytes absorbed while the cluster stands still, before the policies act.
         hooks: Called with each event.
+        honour_broker_quota: Whether admission is paced by a broker's quota (KIP-219), which the client itself ignores.
         enabled: False hands everything straight to the client.
     """
 
@@ -119,6 +120,10 @@ class Throttle(Configured):
         default=(),
         noun="a list of callables",
         doc="Called with each event; only in Python.",
+    )
+    honour_broker_quota: bool = flag(
+        default=True,
+        doc="Pace admission by a broker's quota, so that the broker need not mute the connection.",
     )
     enabled: bool = flag(default=True, doc="False hands everything straight to the client.")
     _table: RuleTable = attrs.field(init=False, eq=False, repr=False, default=None)

@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 
 from kafka_throttle._core.allowance import Allowance
 from kafka_throttle._core.limits import Bounds, Conditions, Law, Limit
+from kafka_throttle._core.pacer import Pacer
 from kafka_throttle._core.path import AdmissionLog, Path
 from kafka_throttle._core.signals import Signal, SignalReading, StandingDelay, Watcher
 from kafka_throttle._core.window import Reading, WindowSample
@@ -51,10 +52,16 @@ class Room:
     Attributes:
         records: Records that may be handed to the client now; 0: the edge is reached.
         bytes: Bytes that may be handed to it now.
+        paced: Whether it is a broker's quota that has to be waited for.
     """
 
     records: int
     bytes: int
+    paced: bool = False
+
+
+_EDGE = Room(0, 0)
+_PACED = Room(0, 0, paced=True)
 
 
 @define
@@ -65,8 +72,10 @@ class Engine:
         limit: Configuration of the limit.
         bounds: What the client can hold.
         buffer_bytes: Size of the client's own buffer.
+        burst_bytes: What is absorbed beyond the limit in a stall, in bytes.
         sample: The last complete window.
         path: What was learnt about the path.
+        honour_broker_quota: Whether admission is paced by a broker's quota.
         throttling_since: When the edge was first reached in this spell; None while open.
     """
 
@@ -75,12 +84,14 @@ class Engine:
     bounds: Bounds
     buffer_bytes: int
     burst_bytes: int
+    honour_broker_quota: bool = True
     sample: WindowSample | None = field(default=None, init=False)
     path: Path = field(factory=Path, init=False)
     throttling_since: float | None = field(default=None, init=False)
     pressure: float = field(default=0.0, init=False)
     _law: Law | None = field(default=None, init=False)
     _log: AdmissionLog = field(factory=AdmissionLog, init=False)
+    _pacer: Pacer = field(factory=Pacer, init=False)
     _allowance: Allowance = field(init=False)
     _watchers: list[Watcher] = field(init=False)
     _delay: StandingDelay = field(init=False)
@@ -110,16 +121,21 @@ class Engine:
         """Whether a first record has been seen."""
         return self._law is not None
 
-    def note_broker_throttle(self, now: float, throttle: float) -> None:
+    def note_broker_throttle(self, now: float, throttle: float, reading: Reading) -> None:
         """Take note of the time, in seconds, for which a broker holds the client back."""
-        if throttle > 0:
-            self._broker_throttle = max(self._broker_throttle, throttle)
-            self._allowance.note_broker_throttle(now)
+        if throttle <= 0:
+            return
+        self._broker_throttle = max(self._broker_throttle, throttle)
+        self._allowance.note_broker_throttle(now)
+        if self.honour_broker_quota:
+            self._log.note(now, reading)
+            self._pacer.note_throttle(now, throttle, reading, self._log)
 
-    def edge_reached(self, now: float, reading: Reading) -> tuple[Event, ...]:
+    def edge_reached(self, now: float, reading: Reading, room: Room) -> tuple[Event, ...]:
         """Take note that somebody found no room."""
         self._edge_at = now
-        self._edge_in_window = True
+        # The pacer's wait says nothing about the limit, which must not grow by it.
+        self._edge_in_window |= not room.paced
         if self.throttling_since is not None:
             return ()
         self.throttling_since = now
@@ -151,6 +167,11 @@ class Engine:
         return self._allowance.stalled
 
     @property
+    def quota(self) -> float | None:
+        """A broker's quota, in bytes per second of keys and values; None when none is known."""
+        return self._pacer.quota
+
+    @property
     def signal_readings(self) -> tuple[SignalReading, ...]:
         """What each signal said of the last window."""
         return self._readings
@@ -173,10 +194,18 @@ class Engine:
         spare = self.limit_bytes + beyond * self.path.record_bytes - reading.in_flight_bytes
         if reading.in_flight <= 0:
             # A record larger than the limit passes alone: it would never find room otherwise.
-            return Room(max(1, int(self._step(records, limit))), self.bounds.most_bytes)
+            records, spare = max(1.0, records), float(self.bounds.most_bytes)
         if records < 1 or spare < 1:
-            return Room(0, 0)
-        return Room(int(self._step(records, limit)), int(min(spare, self.bounds.most_bytes)))
+            return _EDGE
+        return self._paced(now, reading, self._step(records, limit), min(spare, self.bounds.most_bytes))
+
+    def _paced(self, now: float, reading: Reading, records: float, size: float) -> Room:
+        budget = self._pacer.budget(now, reading, self._log)
+        if budget < 1:
+            return _PACED
+        if budget < size:
+            records, size = min(records, max(1.0, budget / self.path.record_bytes)), budget
+        return Room(int(records), int(size))
 
     @staticmethod
     def _step(records: float, limit: float) -> float:

@@ -72,17 +72,23 @@ class Path:
 
 @define
 class AdmissionLog:
-    """When how much had been admitted: enough to tell ages from counters, without a time stamp per record.
+    """When how much had been admitted: enough to tell ages and rates from counters, without a time stamp per record.
 
     Attributes:
         resolution: Seconds between two entries.
-        span: Seconds that are kept at least, while records are in flight.
+        span: Seconds that are kept.
     """
 
     resolution: float = 0.01
-    span: float = 5.0
+    span: float = 12.0
     _times: list[float] = field(factory=list, init=False)
     _admitted: list[int] = field(factory=list, init=False)
+    _bytes: list[int] = field(factory=list, init=False)
+
+    @property
+    def started(self) -> float:
+        """The time of the oldest entry."""
+        return self._times[0] if self._times else 0.0
 
     def note(self, now: float, reading: Reading) -> None:
         """Remember how much has been admitted by now."""
@@ -91,13 +97,12 @@ class AdmissionLog:
             return
         times.append(now)
         self._admitted.append(reading.admitted)
-        if len(times) > 4096:
-            # Old entries matter only while their records are in flight, and then the oldest one is enough.
-            keep_from = max(1, bisect_right(times, now - self.span) - 1)
-            keep_from = min(keep_from, max(1, bisect_right(self._admitted, reading.acked) - 1))
-            drop = slice(1, max(keep_from, len(times) - 2048))
-            del times[drop]
-            del self._admitted[drop]
+        self._bytes.append(reading.admitted_bytes)
+        if len(times) > 2 * self.span / self.resolution:
+            # What is older matters only as the age of a record that is still in flight, and "at least so old" will do.
+            old = bisect_right(times, now - self.span)
+            for entries in (times, self._admitted, self._bytes):
+                del entries[:old]
 
     def oldest(self, now: float, reading: Reading) -> float:
         """Return a lower bound, in seconds, of the age of the oldest record in flight; 0 when there is none.
@@ -112,4 +117,9 @@ class AdmissionLog:
     def admitted_since(self, since: float, reading: Reading) -> int:
         """Return a lower bound of the records admitted after `since`."""
         later = bisect_right(self._times, since)
-        return reading.admitted - (self._admitted[later] if later < len(self._times) else reading.admitted)
+        return reading.admitted - self._admitted[later] if later < len(self._times) else 0
+
+    def bytes_since(self, since: float, reading: Reading) -> int:
+        """Return an upper bound of the bytes admitted after `since`."""
+        earlier = bisect_right(self._times, since) - 1
+        return reading.admitted_bytes - (self._bytes[earlier] if earlier >= 0 else 0)
