@@ -5,21 +5,27 @@
 See `Producer`, and `Throttle` for what can be chosen.
 """
 
-from importlib.metadata import version as _version
+from __future__ import annotations
 
-from kafka_throttle._core.limits import AIMD, Fixed
-from kafka_throttle._sync import Producer, SerializingProducer
-from kafka_throttle._throttle import Rule, Throttle
-from kafka_throttle.exceptions import (
-    CallbackReentryError,
-    ConfigurationError,
-    ForkedProducerError,
-    LossNotApproved,
-    Rejected,
-    ThrottleError,
-)
-from kafka_throttle.policies import Block, Policy, Reject
-from kafka_throttle.statistics import Statistics
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kafka_throttle._core.limits import AIMD, Fixed
+    from kafka_throttle._sync import Producer, SerializingProducer
+    from kafka_throttle._throttle import Rule, Throttle
+    from kafka_throttle.exceptions import (
+        CallbackReentryError,
+        ConfigurationError,
+        ForkedProducerError,
+        LossNotApproved,
+        Rejected,
+        ThrottleError,
+    )
+    from kafka_throttle.policies import Block, Policy, Reject
+    from kafka_throttle.statistics import Statistics
+
+    __version__: str
 
 __all__ = [
     "AIMD",
@@ -41,4 +47,38 @@ __all__ = [
     "__version__",
 ]
 
-__version__ = _version("kafka-throttle")
+# Names are loaded when they are used (PEP 562): kafka_throttle.brokers, the pytest plugin or the command line need
+# neither the client nor the configuration classes.
+_HOME = {
+    "AIMD": "_core.limits",
+    "Fixed": "_core.limits",
+    "Producer": "_sync",
+    "SerializingProducer": "_sync",
+    "Rule": "_throttle",
+    "Throttle": "_throttle",
+    "CallbackReentryError": "exceptions",
+    "ConfigurationError": "exceptions",
+    "ForkedProducerError": "exceptions",
+    "LossNotApproved": "exceptions",
+    "Rejected": "exceptions",
+    "ThrottleError": "exceptions",
+    "Block": "policies",
+    "Policy": "policies",
+    "Reject": "policies",
+    "Statistics": "statistics",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        value: Any = import_module("importlib.metadata").version("kafka-throttle")
+    elif name in _HOME:
+        value = getattr(import_module(f"kafka_throttle.{_HOME[name]}"), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
