@@ -1,0 +1,53 @@
+"""Makes the client under test; everything else treats both alike."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+__all__ = ["gate_of", "make_client", "state_of"]
+
+
+def make_client(client: str, config: Mapping[str, Any], rules: int) -> Any:
+    """Return the bare client, or the facade with so many rules.
+
+    Args:
+        client: "bare" or "facade".
+        config: The client's settings.
+        rules: Rules of the facade; all but the last are for topics that do not occur.
+    """
+    if client == "bare":
+        return confluent_kafka.Producer(dict(config))
+    import kafka_throttle  # noqa: PLC0415 - the bare client's process must not have it
+
+    if rules <= 1:
+        return kafka_throttle.Producer(dict(config))
+    others = [
+        kafka_throttle.Rule(f"other-{number}.*", kafka_throttle.Block(timeout=60))
+        for number in range(1, rules)
+    ]
+    throttle = kafka_throttle.Throttle(
+        rules=[*others, kafka_throttle.Rule("*", kafka_throttle.Block(timeout=60))]
+    )
+    return kafka_throttle.Producer(dict(config), throttle=throttle)
+
+
+def gate_of(producer: Any) -> str:
+    """Return which gate the facade uses; "none" for the bare client."""
+    return producer.statistics().gate if hasattr(producer, "statistics") else "none"
+
+
+def state_of(producer: Any) -> Callable[[], tuple[int, int]]:
+    """Return a function for (records in the client, limit); the bare client's limit is 0."""
+    if not hasattr(producer, "statistics"):
+        return lambda: (len(producer), 0)
+
+    def state() -> tuple[int, int]:
+        now = producer.statistics()
+        return now.in_flight, now.limit_records
+
+    return state

@@ -1,0 +1,117 @@
+"""Runs a scenario: the clients take turns, each in a process of its own."""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.broker import Broker, running_broker
+from benchmarks.child import Child
+from benchmarks.load import Bursts, load_to_dict
+from benchmarks.offering import WARM_UP_RECORDS
+from benchmarks.outcome import Outcome, Trial
+from benchmarks.recorder import clock
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benchmarks.scenario import Scenario, Variant
+
+__all__ = ["WrongGate", "run_rounds"]
+
+_PURE = "KAFKA_THROTTLE_PURE"
+
+
+class WrongGate(RuntimeError):  # noqa: N818 - named for what was met
+    """The facade uses another gate than the one that is to be measured."""
+
+
+def run_rounds(scenario: Scenario, rounds: int, say: Callable[[str], None]) -> Iterator[Trial]:
+    """Run a scenario.
+
+    Args:
+        scenario: What to run.
+        rounds: How often.
+        say: Called with a line of progress.
+
+    Yields:
+        Each round, when it is complete.
+    """
+    with running_broker(scenario.cluster) as broker:
+        for number in range(rounds):
+            # Who is first changes, so that neither has the fresher machine every time.
+            order = scenario.variants if number % 2 == 0 else scenario.variants[::-1]
+            round_ = _Round(scenario, broker, number, say)
+            yield Trial(
+                scenario, round_.bursts(order) if isinstance(scenario.load, Bursts) else round_.streams(order)
+            )
+
+
+class _Round:
+    def __init__(self, scenario: Scenario, broker: Broker, number: int, say: Callable[[str], None]) -> None:
+        self._scenario, self._broker, self._number, self._say = scenario, broker, number, say
+
+    def _topic(self, variant: Variant) -> str:
+        return f"{variant.name.replace(' ', '-')}-{self._number}"
+
+    def _worker(self, variant: Variant) -> Child:
+        return Child("benchmarks.worker", {_PURE: "1" if variant.gate == "pure" else ""})
+
+    def _prepare(self, worker: Child, variant: Variant) -> str:
+        topic = self._topic(variant)
+        self._broker.prepare(topic, client_id=topic)
+        config = {**self._scenario.config, **self._broker.kafka.client_config(), "client.id": topic}
+        job: dict[str, Any] = {
+            "client": variant.client,
+            "rules": variant.rules,
+            "topic": topic,
+            "config": config,
+            "load": load_to_dict(self._scenario.load),
+            "throttle_events": self._broker.cluster.quota is not None,
+        }
+        gate: str = worker.ask(job)["gate"]
+        if gate not in {"none", variant.gate}:
+            raise WrongGate(f"{self._scenario.name}: the facade has the {gate} gate; wanted: {variant.gate}")
+        return gate
+
+    def streams(self, order: tuple[Variant, ...]) -> dict[str, Outcome]:
+        """Offer the load to one client after the other."""
+        return {variant.name: self._stream(variant) for variant in order}
+
+    def _stream(self, variant: Variant) -> Outcome:
+        self._say(f"  round {self._number + 1}: {variant.name}")
+        topic = self._topic(variant)
+        with self._worker(variant) as worker:
+            gate = self._prepare(worker, variant)
+            carried = self._broker.carried()
+            worker.tell({"go": True})
+            steps = self._perform_steps(worker.answer()["at"], topic)
+            outcome = Outcome(**worker.answer()["outcome"])
+            outcome.wire_bytes = self._broker.carried() - carried
+        outcome.gate, outcome.steps = gate, steps
+        outcome.written = self._broker.written(topic) - WARM_UP_RECORDS
+        self._broker.forget(topic)
+        return outcome
+
+    def _perform_steps(self, start: float, client_id: str) -> dict[str, float]:
+        done = {}
+        for step in self._scenario.steps:
+            time.sleep(max(0.0, start + step.at - clock()))
+            done[step.name] = round(clock() - start, 3)
+            self._broker.perform(step, client_id)
+        return done
+
+    def bursts(self, order: tuple[Variant, ...]) -> dict[str, Outcome]:
+        """Let the clients take turns, burst by burst, while all of them stay connected."""
+        self._say(f"  round {self._number + 1}: {' and '.join(variant.name for variant in order)} in turn")
+        assert isinstance(self._scenario.load, Bursts)
+        with ExitStack() as stack:
+            workers = {variant.name: stack.enter_context(self._worker(variant)) for variant in order}
+            outcomes = {v.name: Outcome(gate=self._prepare(workers[v.name], v)) for v in order}
+            for _ in range(self._scenario.load.turns):
+                for name, worker in workers.items():
+                    outcomes[name].turns.append(worker.ask({"go": True})["nanoseconds"])
+        for variant in order:
+            self._broker.forget(self._topic(variant))
+        return outcomes
