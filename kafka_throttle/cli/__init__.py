@@ -1,0 +1,29 @@
+"""The command ``kafka-throttle``."""
+
+from __future__ import annotations
+
+import click
+
+from kafka_throttle import __version__
+from kafka_throttle.cli.demo.command import demo
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="kafka-throttle")
+def main() -> None:
+    r"""Keep a Kafka producer fast and honest while Kafka cannot keep up.
+
+    To see what that means, run:
+
+      kafka-throttle demo
+
+    In an application, one import changes:
+
+    \b
+      from kafka_throttle import Producer    # was: from confluent_kafka import Producer
+    """
+
+
+main.add_command(demo)
