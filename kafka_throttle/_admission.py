@@ -19,6 +19,7 @@ from kafka_throttle._core.engine import Engine, Room
 from kafka_throttle._publish import Publisher
 from kafka_throttle._turnstile import Turnstile
 from kafka_throttle._wording import how_it_stands, too_large, unpolled
+from kafka_throttle.events import LimitDecreased
 from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
 from kafka_throttle.policies import Block
 from kafka_throttle.statistics import Statistics, ledger_of, path_of
@@ -152,6 +153,8 @@ class Admission:
     def _advance(self, now: float) -> tuple[Event, ...]:
         events = self.engine.advance(now, self.meter.reading(self.gate))
         self.meter.expect_rate(self.engine.path.rate)
+        if any(isinstance(event, LimitDecreased) for event in events):
+            self.gate.close()  # it may stand open further than the limit is now
         return events
 
     def _block(
@@ -302,6 +305,7 @@ class Admission:
         """Take the client's throttle event."""
         with self._deciding:
             self.engine.note_broker_throttle(self._clock(), event.throttle_time, self.meter.brief(self.gate))
+        self.gate.close()  # what it was opened for did not know of the quota
 
     def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
         """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""

@@ -42,6 +42,11 @@ class Allowance:
     _surplus: float = field(default=0.0, init=False)
     _stuck: float = field(default=0.0, init=False)
 
+    @property
+    def absorbing(self) -> bool:
+        """Whether the client holds what a stall left there: delays then tell of the stall, not of the path."""
+        return self.stalled or self._surplus > 0
+
     def note_broker_throttle(self, now: float) -> None:
         """Remember that a broker held the client back."""
         self._throttled_at = now
@@ -58,6 +63,7 @@ class Allowance:
         *,
         limit: float,
         patience: float,
+        usual: float,
         record_bytes: float,
     ) -> float:
         """Return the records that may be in the client beyond the limit.
@@ -68,6 +74,7 @@ class Allowance:
             log: When how much was admitted.
             limit: Records that may be in the client.
             patience: Silence, in seconds, that is still ordinary.
+            usual: Delay, in seconds, of what is being reported.
             record_bytes: Mean size of a record.
         """
         burst = self.burst_bytes / record_bytes
@@ -77,7 +84,8 @@ class Allowance:
         elif not self.muted(now) and min(now - self._acked_at, log.oldest(now, reading)) >= patience:
             self.stalled = True
             self._surplus = burst
-        self._stuck = self._stuck_now(now, reading, log, limit, patience, burst)
+        # On a slow path everything is old; stuck is what is far older than what moves.
+        self._stuck = self._stuck_now(now, reading, log, limit, max(patience, usual), burst)
         return max(self._surplus, self._stuck)
 
     def _end_of_silence(self, now: float, reading: Reading, limit: float, burst: float) -> None:
@@ -91,9 +99,9 @@ class Allowance:
         self._acked_at = now
 
     def _stuck_now(
-        self, now: float, reading: Reading, log: AdmissionLog, limit: float, patience: float, burst: float
+        self, now: float, reading: Reading, log: AdmissionLog, limit: float, ordinary: float, burst: float
     ) -> float:
         if self.stalled or reading.in_flight < 0.5 * limit or self.muted(now):
             return 0.0
-        moving = log.admitted_since(now - 4 * patience, reading)
+        moving = log.admitted_since(now - 4 * ordinary, reading)
         return min(burst, max(0.0, reading.in_flight - moving))

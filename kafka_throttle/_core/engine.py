@@ -41,7 +41,9 @@ _CALM_AFTER = 1.0
 # Silence that is still ordinary, in multiples of the delay that is still calm, and in seconds.
 _PATIENCE = 3.0
 _LEAST_PATIENCE = 0.1
-# The gate opens by a sixteenth of the limit at least: the slow path must stay rare.
+# The gate opens by half of the room, at most for so many seconds at the rate of late, or nobody looks at the windows;
+# and by a sixteenth of the limit at least: the slow path must stay rare.
+_LONGEST_STEP = 0.25
 _LEAST_STEP = 1 / 16
 
 
@@ -101,6 +103,7 @@ class Engine:
     _edge_at: float = field(default=-1e9, init=False)
     _edge_in_window: bool = field(default=False, init=False)
     _broker_throttle: float = field(default=0.0, init=False)
+    _was_absorbing: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._allowance = Allowance(self.burst_bytes)
@@ -188,13 +191,14 @@ class Engine:
             self._log,
             limit=limit,
             patience=max(_LEAST_PATIENCE, _PATIENCE * calm),
+            usual=self.path.round_trip,
             record_bytes=self.path.record_bytes,
         )
         records = min(limit + beyond, self.bounds.most_records) - reading.in_flight
         spare = self.limit_bytes + beyond * self.path.record_bytes - reading.in_flight_bytes
         if reading.in_flight <= 0:
             # A record larger than the limit passes alone: it would never find room otherwise.
-            records, spare = max(1.0, records), float(self.bounds.most_bytes)
+            records, spare = max(1.0, records), max(1.0, spare)
         if records < 1 or spare < 1:
             return _EDGE
         return self._paced(now, reading, self._step(records, limit), min(spare, self.bounds.most_bytes))
@@ -207,9 +211,9 @@ class Engine:
             records, size = min(records, max(1.0, budget / self.path.record_bytes)), budget
         return Room(int(records), int(size))
 
-    @staticmethod
-    def _step(records: float, limit: float) -> float:
-        return min(records, max(0.5 * records, _LEAST_STEP * limit, 1.0))
+    def _step(self, records: float, limit: float) -> float:
+        step = min(0.5 * records, _LONGEST_STEP * self.path.rate)
+        return min(records, max(step, _LEAST_STEP * limit, 1.0))
 
     # ---- windows
 
@@ -259,6 +263,10 @@ class Engine:
         assert self._law is not None
         before = self.limit_records
         congested = next((r.name for r in self._readings if r.raised and r.congests), None)
+        absorbing = self._allowance.absorbing
+        if absorbing or self._was_absorbing:
+            congested = None
+        self._was_absorbing = absorbing
         base = self.path.base_delay
         self._law.update(
             sample, Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes)
