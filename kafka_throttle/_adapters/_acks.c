@@ -40,6 +40,7 @@ typedef struct {
     atomic_llong acked, acked_bytes; /* every report, good or bad */
     atomic_llong failed, failed_bytes, unknown, unknown_bytes;
     atomic_llong requests, responses, response_time; /* microseconds */
+    atomic_llong least_round_trip; /* of any request in this window; 0: none */
     atomic_llong sample_mask; /* the delay of one record in (mask + 1) is measured */
     atomic_llong delays[BUCKETS], delay_total, delay_count; /* microseconds */
     struct {
@@ -132,6 +133,10 @@ on_response_received(void *client, int socket, const char *broker, int32_t broke
                      int32_t correlation, size_t size, int64_t rtt, int err, void *opaque)
 {
     Counts *counts = opaque;
+    long long least = LOAD(counts->least_round_trip);
+    while (!err && rtt > 0 && (!least || rtt < least) &&
+           !atomic_compare_exchange_weak(&counts->least_round_trip, &least, rtt)) {
+    }
     if (api == API_PRODUCE) {
         RELAXED(counts->responses, 1);
         if (!err && rtt > 0)
@@ -255,6 +260,12 @@ counter_requests(AckCounter *self, PyObject *unused)
 }
 
 static PyObject *
+counter_least_round_trip(AckCounter *self, PyObject *unused)
+{
+    return PyLong_FromLongLong(LOAD(self->counts->least_round_trip));
+}
+
+static PyObject *
 counter_delays(AckCounter *self, PyObject *unused)
 {
     Counts *counts = self->counts;
@@ -289,7 +300,7 @@ counter_errors(AckCounter *self, PyObject *unused)
 }
 
 static PyObject *
-counter_sample_one_in(AckCounter *self, PyObject *power)
+counter_begin_window(AckCounter *self, PyObject *power)
 {
     long exponent = PyLong_AsLong(power);
     if (exponent == -1 && PyErr_Occurred())
@@ -297,6 +308,7 @@ counter_sample_one_in(AckCounter *self, PyObject *power)
     if (exponent < 0 || exponent > 20)
         return PyErr_Format(PyExc_ValueError, "expected a power of two from 0 to 20, got %ld", exponent);
     atomic_store_explicit(&self->counts->sample_mask, (1LL << exponent) - 1, memory_order_relaxed);
+    atomic_store_explicit(&self->counts->least_round_trip, 0, memory_order_relaxed);
     Py_RETURN_NONE;
 }
 
@@ -319,11 +331,13 @@ static PyMethodDef counter_methods[] = {
      "outcomes() -> (reported, bytes, failed, bytes, unknown, bytes)."},
     {"requests", (PyCFunction)counter_requests, METH_NOARGS,
      "requests() -> (produce requests sent, responses received, total response time in microseconds)."},
+    {"least_round_trip", (PyCFunction)counter_least_round_trip, METH_NOARGS,
+     "least_round_trip() -> microseconds of the fastest request in this window; 0 when there was none."},
     {"delays", (PyCFunction)counter_delays, METH_NOARGS,
      "delays() -> (counts per bucket, total in microseconds, number of samples)."},
     {"errors", (PyCFunction)counter_errors, METH_NOARGS, "errors() -> {error code: records}."},
-    {"sample_one_in", (PyCFunction)counter_sample_one_in, METH_O,
-     "sample_one_in(power): measure the delay of one record in 2**power."},
+    {"begin_window", (PyCFunction)counter_begin_window, METH_O,
+     "begin_window(power): measure the delay of one record in 2**power, and forget the fastest request."},
     {NULL},
 };
 

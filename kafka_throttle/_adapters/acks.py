@@ -51,8 +51,8 @@ class Counts(Protocol):
     def errors(self) -> dict[int, int]:
         """Return how many records failed with which error code."""
 
-    def expect_rate(self, records_per_second: float) -> None:
-        """Choose how many delays to measure."""
+    def begin_window(self, records_per_second: float) -> None:
+        """Choose how many delays to measure, and forget the least round trip."""
 
 
 class Meter(Counts, Protocol):
@@ -113,6 +113,7 @@ class InterceptedAcks:
             requests=requests,
             responses=responses,
             response_time=response_time * 1e-6,
+            least_round_trip=self.counter.least_round_trip() * 1e-6,
             delays=Delays(counts, total * 1e-6, samples),
             client_full=gate.client_full,
         )
@@ -122,9 +123,9 @@ class InterceptedAcks:
         errors: dict[int, int] = self.counter.errors()
         return errors
 
-    def expect_rate(self, records_per_second: float) -> None:
-        """Measure about 2 000 delays a second, at low rates every one."""
-        self.counter.sample_one_in(max(0, int(records_per_second / _WANTED_SAMPLES).bit_length()))
+    def begin_window(self, records_per_second: float) -> None:
+        """Measure about 2 000 delays a second, at low rates every one, and forget the least round trip."""
+        self.counter.begin_window(max(0, int(records_per_second / _WANTED_SAMPLES).bit_length()))
 
 
 class ReportedAcks:
@@ -242,8 +243,8 @@ class ReportedAcks:
         """Return how many records failed with which error code."""
         return dict(self._errors)
 
-    def expect_rate(self, records_per_second: float) -> None:
-        """Measure about 2 000 delays a second, at low rates every one."""
+    def begin_window(self, records_per_second: float) -> None:
+        """Measure about 2 000 delays a second, at low rates every one, and forget the least round trip."""
         self._every = max(1, int(records_per_second / _WANTED_SAMPLES))
 
 

@@ -19,6 +19,7 @@ from kafka_throttle._core.allowance import Allowance
 from kafka_throttle._core.limits import Bounds, Conditions, Law, Limit
 from kafka_throttle._core.pacer import Pacer
 from kafka_throttle._core.path import AdmissionLog, Path
+from kafka_throttle._core.probe import DelayProbe
 from kafka_throttle._core.signals import Signal, SignalReading, StandingDelay, Watcher
 from kafka_throttle._core.window import Reading, WindowSample
 from kafka_throttle.events import (
@@ -94,6 +95,7 @@ class Engine:
     _law: Law | None = field(default=None, init=False)
     _log: AdmissionLog = field(factory=AdmissionLog, init=False)
     _pacer: Pacer = field(factory=Pacer, init=False)
+    _probe: DelayProbe = field(factory=DelayProbe, init=False)
     _allowance: Allowance = field(init=False)
     _watchers: list[Watcher] = field(init=False)
     _delay: StandingDelay = field(init=False)
@@ -160,6 +162,10 @@ class Engine:
         return int(min(wanted, self.limit.most_bytes(self.bounds)))
 
     @property
+    def _batch(self) -> float:
+        return max(2.0, self.bounds.batch_bytes / self.path.record_bytes)
+
+    @property
     def period(self) -> float:
         """Length of a window in seconds: at least a round trip, so that each sees the effect of the last."""
         return max(_SHORTEST_WINDOW, 1.25 * self.path.round_trip)
@@ -183,7 +189,7 @@ class Engine:
         """Return how far the gate may be opened now."""
         assert self._law is not None, "begin() comes first"
         self._log.note(now, reading)
-        limit = self._law.records
+        limit = self._probe.limit(now, self._law.records, self.path, self._batch)
         calm = self.path.base_delay + self._delay.tolerance(self.path.base_delay)
         beyond = self._allowance.records(
             now,
@@ -224,6 +230,10 @@ class Engine:
     def advance(self, now: float, reading: Reading) -> tuple[Event, ...]:
         """Close the window.
 
+        Args:
+            now: Seconds of the monotonic clock.
+            reading: All counters.
+
         Returns:
             Events, for the shell to publish after it has let go of its lock.
         """
@@ -237,6 +247,8 @@ class Engine:
         )
         self._last, self._window_start, self.sample = reading, now, sample
         self._edge_in_window, self._broker_throttle = False, 0.0
+        if reading.least_round_trip:
+            self.path.witness(now, reading.least_round_trip, self.bounds.linger)
         self.path.learn(sample)
         self.pressure += min(1.0, duration) * (sample.edge_reached - self.pressure)
         return (*self._observe(now, sample), *self._adjust(now, sample), *self._calm_down(now))
@@ -268,8 +280,16 @@ class Engine:
             congested = None
         self._was_absorbing = absorbing
         base = self.path.base_delay
-        self._law.update(
-            sample, Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes)
+        if not self._probe.spoils(sample):
+            self._law.update(
+                sample, Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes)
+            )
+        self._probe.learn(
+            sample,
+            self.path,
+            congested=congested is not None,
+            at_floor=self._law.records <= 1.5 * self._batch,
+            muted=self._allowance.muted(now),
         )
         after = self.limit_records
         if after < before:

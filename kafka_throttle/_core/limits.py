@@ -121,7 +121,7 @@ class AIMD(Limit):
     """
 
     start_bytes: ByteSize = byte_size(
-        default="1 MB", minimum="1 KiB", doc="The limit before anything is known, in bytes."
+        default="512 kB", minimum="1 KiB", doc="The limit before anything is known, in bytes."
     )
     backoff_ratio: float = ratio(
         default=0.8, above=0, below=1, doc="What a congested window multiplies the limit with."

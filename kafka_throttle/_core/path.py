@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["AdmissionLog", "Path"]
 
 _UNKNOWN_DELAY = 0.02
-_BASE_SPAN = 30.0
+_BASE_SPAN = 50.0
 
 
 @define
@@ -38,8 +38,17 @@ class Path:
 
     @property
     def base_delay(self) -> float:
-        """The delay of a record that meets no queue, in seconds: the smallest of the last 30 s."""
+        """The delay of a record that meets no queue, in seconds: the smallest of the last 50 s."""
         return self._least[0][1] if self._least else _UNKNOWN_DELAY
+
+    def witness(self, at: float, round_trip: float, linger: float) -> None:
+        """Take in the round trip, in seconds, of a request that met no queue of ours: a bound for the base delay."""
+        self._note_least(at, round_trip + 0.5 * linger)
+
+    def forget_base(self, at: float, delay: float) -> None:
+        """Take `delay`, in seconds, for the base from now on."""
+        self._least.clear()
+        self._least.append((at, delay))
 
     def learn(self, sample: WindowSample) -> None:
         """Take in one window."""

@@ -80,7 +80,7 @@ _NO_DELAYS = Delays()
 
 @frozen
 class Reading:
-    """What the counters of a client say at one moment. Every figure only grows.
+    """What the counters of a client say at one moment. Every figure but one only grows.
 
     Attributes:
         admitted: Records handed to the client.
@@ -95,6 +95,8 @@ class Reading:
         requests: Produce requests sent.
         responses: Responses to them.
         response_time: Sum of the times from request to response, in seconds.
+        least_round_trip: The shortest time of this window from any request, not only produce, to its response, in
+            seconds; 0 when there was none or it is not known.
         delays: From produce() to the report.
         client_full: BufferErrors that the client raised.
     """
@@ -111,6 +113,7 @@ class Reading:
     requests: int = 0
     responses: int = 0
     response_time: float = 0.0
+    least_round_trip: float = 0.0
     delays: Delays = field(factory=Delays)
     client_full: int = 0
 

@@ -207,5 +207,5 @@ class _Meter:
         outcomes = self.path.outcomes
         return {code: outcomes[outcome] for outcome, code in _CODES.items() if outcomes[outcome]}
 
-    def expect_rate(self, records_per_second: float) -> None:
+    def begin_window(self, records_per_second: float) -> None:
         pass  # every delay is measured
