@@ -36,7 +36,7 @@ def list_() -> None:
     type=click.Path(file_okay=False, path_type=Path),
     help="Where the JSON files go; by default benchmarks/results, for smoke runs a temporary directory.",
 )
-def run(names: tuple[str, ...], rounds: int | None, quick: bool, out: Path | None) -> None:  # noqa: FBT001 - click's way
+def run(names: tuple[str, ...], rounds: int | None, quick: bool, out: Path | None) -> None:
     """Run scenarios by NAME, or all of them."""
     with tempfile.TemporaryDirectory() as nowhere:
         directory = out or (Path(nowhere) if quick else RESULTS)

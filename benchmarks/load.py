@@ -113,7 +113,7 @@ class Bursts(Load):
         )
 
 
-_LOADS: dict[str, type[OpenLoop] | type[TightLoop] | type[Bursts]] = {
+_LOADS: dict[str, type[OpenLoop | TightLoop | Bursts]] = {
     kind.__name__: kind for kind in (OpenLoop, TightLoop, Bursts)
 }
 

@@ -6,6 +6,8 @@ import math
 from statistics import median
 from typing import TYPE_CHECKING
 
+from benchmarks.load import Bursts
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -28,9 +30,9 @@ __all__ = [
     "memory_growth",
     "more_delay",
     "rate_ratio",
+    "room_for_burst",
 ]
 
-Measure = "Callable[[Trial], float]"
 
 # A state has settled when it lasts for so many seconds.
 _HOLD = 2.0
@@ -95,6 +97,17 @@ def burst_speed(against: str, of: str) -> Callable[[Trial], float]:
     def measure(trial: Trial) -> float:
         pairs = zip(trial.outcomes[against].turns, trial.outcomes[of].turns, strict=True)
         return median(median(base) / median(turn) for base, turn in pairs)
+
+    return measure
+
+
+def room_for_burst(variant: str) -> Callable[[Trial], float]:
+    """The smallest limit in records, against the records of a burst: below 1 the state was not the open one."""
+
+    def measure(trial: Trial) -> float:
+        load = trial.scenario.load
+        assert isinstance(load, Bursts)
+        return min(trial.outcomes[variant].limits) / load.records
 
     return measure
 

@@ -36,7 +36,10 @@ class Client:
     def __init__(self, make: Callable[[Callable[[Any], None]], Any], topic: str) -> None:
         self.topic = topic
         self.throttled: Callable[[Any], None] = lambda _event: None
-        self.producer = make(lambda event: self.throttled(event))
+        self.producer = make(self._take_throttle)
+
+    def _take_throttle(self, event: Any) -> None:
+        self.throttled(event)
 
     def warm_up(self, record_bytes: int) -> None:
         """Connect, and learn the topic's partitions, with records of the size that is to come."""
@@ -77,9 +80,7 @@ def offer_open(client: Client, load: OpenLoop, begin: Callable[[float], None]) -
         if number % load.sample_every:
             _produce(producer, topic, value, recorder.report, recorder)
         else:
-            sample = Sample(recorder, intended)
-            _produce(producer, topic, value, sample, recorder)
-            sample.returned = clock()
+            _produce(producer, topic, value, Sample(recorder, intended), recorder)
         recorder.call_took(clock() - now)
         poll(0)
         intended = start + next(arrivals)
@@ -87,17 +88,21 @@ def offer_open(client: Client, load: OpenLoop, begin: Callable[[float], None]) -
 
 
 def _produce(
-    producer: Any, topic: str, value: bytes, report: Callable[[Any, Any], None], recorder: Recorder
+    producer: Any, topic: str, value: bytes, report: Callable[[Any, Any], None] | None, recorder: Recorder
 ) -> None:
-    while True:
-        try:
-            producer.produce(topic, value, on_delivery=report)
-        except BufferError:
-            recorder.queue_full += 1
-            producer.poll(_RETRY_POLL)
-        else:
-            recorder.accepted += 1
-            return
+    """Produce one record; a client whose buffer is full is polled until it takes the record."""
+    while not _taken(producer, topic, value, report):
+        recorder.queue_full += 1
+        producer.poll(_RETRY_POLL)
+    recorder.accepted += 1
+
+
+def _taken(producer: Any, topic: str, value: bytes, report: Callable[[Any, Any], None] | None) -> bool:
+    try:
+        producer.produce(topic, value, on_delivery=report)
+    except BufferError:
+        return False
+    return True
 
 
 def offer_tight(client: Client, load: TightLoop, begin: Callable[[float], None]) -> Outcome:
@@ -110,33 +115,32 @@ def offer_tight(client: Client, load: TightLoop, begin: Callable[[float], None])
     """
     producer, topic, value = client.producer, client.topic, bytes(load.record_bytes)
     start = clock()
-    recorder = Recorder(start, load.duration, state_of(producer))
+    recorder = Recorder(start, load.duration, state_of(producer), each=load.group)
     client.throttled = recorder.throttled
     begin(start)
     end = start + load.duration
     while (now := clock()) < end:
         recorder.tick(now)
-        sample = Sample(recorder, now)
-        _produce(producer, topic, value, sample, recorder)
-        sample.returned = clock()
-        for _ in repeat(None, load.group - 1):
-            try:
-                producer.produce(topic, value)
-            except BufferError:
-                _produce_again(producer, topic, value, recorder)
-        recorder.accepted += load.group - 1
+        _produce(producer, topic, value, Sample(recorder, now), recorder)
+        _produce_group(producer, topic, value, load.group - 1, recorder)
         producer.poll(0)
     return _finish(client, recorder, load)
 
 
-def _produce_again(producer: Any, topic: str, value: bytes, recorder: Recorder) -> None:
+def _produce_group(producer: Any, topic: str, value: bytes, records: int, recorder: Recorder) -> None:
+    """Produce without callbacks; the count of what is left survives a full buffer."""
+    left = repeat(None, records)
     while True:
-        recorder.queue_full += 1
-        producer.poll(_RETRY_POLL)
         try:
-            producer.produce(topic, value)
+            for _ in left:
+                producer.produce(topic, value)
         except BufferError:
+            recorder.queue_full += 1
+            producer.poll(_RETRY_POLL)
+            _produce(producer, topic, value, None, recorder)  # the one that was refused
+            recorder.accepted -= 1
             continue
+        recorder.accepted += records
         return
 
 

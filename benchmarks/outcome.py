@@ -52,9 +52,10 @@ class Outcome:
         longest_call: The longest produce() call, retries included, in seconds.
         record_bytes: Size of each value.
         delays: From produce()'s return to the report, in seconds: p50, p99, max and count of each section.
-        delays_intended: The same from the time at which the record was to be sent.
+        delays_intended: From the time at which a record was to be sent to its callback, in the same form.
         series: Columns of equal length, see `SERIES`; nan as None.
         turns: Nanoseconds a record of each burst, by turn.
+        limits: The facade's limit in records after each turn.
         throttles: Broker throttle events: seconds, and for how long.
         written: Records that the topic has got, as the broker says.
         wire_bytes: Bytes that the limited path has carried to the broker.
@@ -77,6 +78,7 @@ class Outcome:
     delays_intended: dict[str, dict[str, float]] = field(factory=dict)
     series: dict[str, list[float | None]] = field(factory=dict)
     turns: list[list[float]] = field(factory=list)
+    limits: list[int] = field(factory=list)
     throttles: list[list[float]] = field(factory=list)
     written: int = 0
     wire_bytes: int = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
@@ -22,28 +21,29 @@ clock = time.monotonic
 
 BUCKET = 0.25
 _LONGEST = 3_600_000_000
+_PURGED = {"_PURGE_QUEUE", "_PURGE_INFLIGHT"}
 _SECTIONS = ("whole", "second half")
 
 
 class Sample:
     """A delivery callback that takes the delay of one record."""
 
-    __slots__ = ("_intended", "_recorder", "returned")
+    __slots__ = ("_intended", "_recorder")
 
     def __init__(self, recorder: Recorder, intended: float) -> None:
         self._recorder = recorder
         self._intended = intended
-        self.returned = math.nan
 
     def __call__(self, error: Any, message: Any) -> None:
-        """Take the time in the report, not after the poll() that serves it."""
-        del message
+        """Count the report, and take both delays.
+
+        The client's own latency() is from produce() to the poll() that served the report, whoever called it; the
+        other one is what the application sees, from the time at which it wanted to send to this very call.
+        """
         now = clock()
         self._recorder.report(error)
         if error is None:
-            # A report that comes before produce() has returned is as prompt as can be.
-            returned = now if math.isnan(self.returned) else self.returned
-            self._recorder.delay(now, now - returned, now - self._intended)
+            self._recorder.delay(now, message.latency(), now - self._intended)
 
 
 class Recorder:
@@ -53,9 +53,13 @@ class Recorder:
         start: When the load starts, on `clock`.
         duration: For how long it runs, in seconds.
         state: Returns (records in the client, limit) now.
+        each: Records that each report stands for.
     """
 
-    def __init__(self, start: float, duration: float, state: Callable[[], tuple[int, int]]) -> None:
+    def __init__(
+        self, start: float, duration: float, state: Callable[[], tuple[int, int]], each: int = 1
+    ) -> None:
+        self._each = each
         self.accepted = self.delivered = self.failed = self.queue_full = 0
         self.longest_call = 0.0
         self._errors: Counter[str] = Counter()
@@ -75,10 +79,10 @@ class Recorder:
         """Count one report; a delivery callback by itself, for records whose delay is not taken."""
         del message
         if error is None:
-            self.delivered += 1
-        elif error.name() != "_PURGE_QUEUE" and error.name() != "_PURGE_INFLIGHT":
-            self.failed += 1
-            self._errors[error.name()] += 1
+            self.delivered += self._each
+        elif error.name() not in _PURGED:
+            self.failed += self._each
+            self._errors[error.name()] += self._each
 
     def delay(self, now: float, delay: float, delay_intended: float) -> None:
         """Take the delay of one record that was written."""

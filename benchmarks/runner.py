@@ -111,7 +111,9 @@ class _Round:
             outcomes = {v.name: Outcome(gate=self._prepare(workers[v.name], v)) for v in order}
             for _ in range(self._scenario.load.turns):
                 for name, worker in workers.items():
-                    outcomes[name].turns.append(worker.ask({"go": True})["nanoseconds"])
+                    turn = worker.ask({"go": True})
+                    outcomes[name].turns.append(turn["nanoseconds"])
+                    outcomes[name].limits.append(turn["limit"])
         for variant in order:
             self._broker.forget(self._topic(variant))
         return outcomes

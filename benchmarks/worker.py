@@ -13,7 +13,7 @@ import sys
 from typing import Any
 
 from benchmarks.bursts import BurstTimer
-from benchmarks.clients import gate_of, make_client
+from benchmarks.clients import gate_of, make_client, state_of
 from benchmarks.load import Bursts, OpenLoop, load_from_dict
 from benchmarks.offering import Client, offer_open, offer_tight
 
@@ -46,7 +46,7 @@ def main() -> None:
     _say("prepared", gate=gate_of(client.producer))
     for _ in sys.stdin:
         if timer is not None:
-            _say("turn", nanoseconds=timer.turn())
+            _say("turn", nanoseconds=timer.turn(), limit=state_of(client.producer)()[1])
             continue
         if isinstance(load, OpenLoop):
             outcome = offer_open(client, load, lambda start: _say("started", at=start))
