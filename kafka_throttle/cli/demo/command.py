@@ -108,7 +108,6 @@ def demo(
     from kafka_throttle.cli.demo.figures import Plan  # noqa: PLC0415 - heavy: only this command pays for it
     from kafka_throttle.cli.demo.stage import Choice  # noqa: PLC0415
 
-    signal.signal(signal.SIGTERM, _end)
     performance = _Performance(
         plan=Plan(seconds=seconds),
         choice=Choice(bootstrap, settings, set_quota, mock),
@@ -116,7 +115,11 @@ def demo(
         as_json=as_json,
         console=_console(as_json),
     )
-    performance.give()
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        performance.give()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _refuse_contradictions(

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import queue
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from attrs import asdict, define, field
@@ -18,7 +19,8 @@ from kafka_throttle.cli.demo.figures import SIDES, Plan, Result, Sample
 from kafka_throttle.exceptions import ThrottleError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import FrameType
 
     from typing_extensions import Self
 
@@ -113,10 +115,10 @@ class _SideProcess:
 
 
 class _Conductor:
-    def __init__(self, plan: Plan, recording: Recording, show: Callable[[], None]) -> None:
+    def __init__(self, recording: Recording, show: Callable[[], None]) -> None:
         self.news: queue.Queue[_News] = queue.Queue()
         self.sides: dict[str, _SideProcess] = {}
-        self._plan = plan
+        self.interrupted = False
         self._recording = recording
         self._show = show
 
@@ -125,10 +127,10 @@ class _Conductor:
             side.tell(order)
 
     def wait_for(self, what: str, seconds: float) -> set[str]:
-        """Take news until each side has sent a word, or the time is up; return those that have not."""
+        """Take news until each side has sent a word, the time is up or somebody interrupts; return who has not."""
         missing = {side for side in self.sides if what != "result" or side not in self._recording.results}
         deadline = time.monotonic() + seconds
-        while missing and (left := deadline - time.monotonic()) > 0:
+        while missing and not self.interrupted and (left := deadline - time.monotonic()) > 0:
             try:
                 side, message = self.news.get(timeout=min(left, 0.5))
             except queue.Empty:
@@ -137,6 +139,21 @@ class _Conductor:
             if message is not None and what in message:
                 missing.discard(side)
         return missing
+
+    @contextmanager
+    def heeding_ctrl_c(self) -> Iterator[None]:
+        """Take the first Ctrl-C as a wish, to be seen to at the next news, not in the middle of a drawing."""
+
+        def heed(number: int, frame: FrameType | None) -> None:
+            if self.interrupted:
+                signal.default_int_handler(number, frame)
+            self.interrupted = True
+
+        before = signal.signal(signal.SIGINT, heed)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
 
     def _take(self, side: str, message: dict[str, Any] | None) -> None:
         if message is None:
@@ -167,17 +184,18 @@ def conduct(
         SideFailed: One of the processes ended, or did not answer.
     """
     with ExitStack() as stack:
-        conductor = _Conductor(plan, recording, show)
+        conductor = _Conductor(recording, show)
         for side in SIDES:
             conductor.sides[side] = stack.enter_context(_SideProcess(side, stage, plan, conductor.news))
         _expect(conductor.wait_for("ready", _READY_WITHIN), "connected")
-        try:
+        with conductor.heeding_ctrl_c():
             conductor.tell("go")
             conductor.wait_for("over", plan.seconds + _OVERTIME)
-        except KeyboardInterrupt:
-            recording.interrupted = True
-            conductor.tell("stop")
-        say("Time is up: the limit is lifted, and what is still in the clients gets a moment to arrive.")
+        recording.interrupted, conductor.interrupted = conductor.interrupted, False
+        conductor.tell("stop")
+        say(
+            "No more is offered: the limit is lifted, and what is still in the clients gets a moment to arrive."
+        )
         stage.lift()
         patience = _DRAIN_WHEN_INTERRUPTED if recording.interrupted else _DRAIN
         conductor.tell(f"drain {patience}")

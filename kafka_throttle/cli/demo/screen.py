@@ -54,7 +54,7 @@ class Screen:
         self._plan = plan
         self._title = title
         self._constraint = constraint
-        self._live = Live(self._frame(), console=console, auto_refresh=False, vertical_overflow="crop")
+        self._live = Live(self.frame(), console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
         self._live.start(refresh=True)
@@ -65,9 +65,10 @@ class Screen:
 
     def show(self) -> None:
         """Draw the present state."""
-        self._live.update(self._frame(), refresh=True)
+        self._live.update(self.frame(), refresh=True)
 
-    def _frame(self) -> RenderableType:
+    def frame(self) -> RenderableType:
+        """Return the present state."""
         samples = self._recording.samples
         now = max((samples[side][-1].at for side in SIDES if samples[side]), default=0.0)
         width = min(self._console.width, _WIDEST)
