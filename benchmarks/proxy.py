@@ -28,6 +28,9 @@ _CHUNK = 4096
 _LARGEST_CHUNK = 65_536
 _CHUNKS_UNDERWAY = 64
 _SOCKET_BUFFER = 16_384
+# How far a reader may be ahead of what has been sent, in seconds: the link must not fall idle because somebody else
+# had the processor. At 2 MB/s this is a router's queue of 20 kB.
+_AHEAD = 0.01
 
 
 class Link:
@@ -124,7 +127,7 @@ def _read(source: socket.socket, link: Link, underway: queue.Queue[tuple[float, 
         underway.put((departs + link.delay, data))
         if not data:
             return
-        _sleep_until(departs)
+        _sleep_until(departs - _AHEAD)
 
 
 def _write(sink: socket.socket, source: socket.socket, underway: queue.Queue[tuple[float, bytes]]) -> None:

@@ -37,9 +37,11 @@ def _cells(figure: dict[str, Any]) -> tuple[str, ...]:
     return figure["name"], must, aim, _text(figure["measured"], unit), figure.get("verdict", "")
 
 
-def _text(value: float | None, unit: str) -> str:
+def _text(value: float | str | None, unit: str) -> str:
     if value is None:
-        return "never"
+        return "unknown"
+    if isinstance(value, str):
+        return value
     number = f"{value:.3g}"
     return f"{number} {unit}" if unit else number
 

@@ -67,9 +67,11 @@ def _figure(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | None:
-    """Return four digits of a number; None for "never" and "cannot tell", for which JSON has no word."""
-    return float(f"{value:.4g}") if math.isfinite(value) else None
+def _number(value: float) -> float | str | None:
+    """Return four digits of a number, "never" for an infinite time, None when there was nothing to tell it from."""
+    if math.isnan(value):
+        return None
+    return float(f"{value:.4g}") if math.isfinite(value) else "never"
 
 
 def _plain(given: dict[str, Any]) -> dict[str, Any]:
