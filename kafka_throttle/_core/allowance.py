@@ -7,7 +7,7 @@ nobody, and the bare client would simply have buffered. So:
   beyond the limit;
 - reports come again: what was absorbed is paid back with half of the reports, so that a caller is slowed, not stopped;
 - some partitions report while others do not: what has been in flight for far longer than anything that moves does
-  not count against the limit, up to the same bound.
+  not count against the limit, up to the same bound; when it moves again it is paid back in the same way.
 """
 
 from __future__ import annotations
@@ -47,6 +47,11 @@ class Allowance:
         """Whether the client holds what a stall left there: delays then tell of the stall, not of the path."""
         return self.stalled or self._surplus > 0
 
+    @property
+    def stuck(self) -> bool:
+        """Whether some records do not move while others do."""
+        return self._stuck > 0
+
     def note_broker_throttle(self, now: float) -> None:
         """Remember that a broker held the client back."""
         self._throttled_at = now
@@ -85,7 +90,11 @@ class Allowance:
             self.stalled = True
             self._surplus = burst
         # On a slow path everything is old; stuck is what is far older than what moves.
-        self._stuck = self._stuck_now(now, reading, log, limit, max(patience, usual), burst)
+        before = self._stuck
+        self._stuck = min(burst, self._stuck_now(now, reading, log, limit, ordinary=max(patience, usual)))
+        if self._stuck < 0.5 * before:
+            # What was stuck moves again: it is paid back like what a stall left.
+            self._surplus = max(self._surplus, min(before, reading.in_flight - limit))
         return max(self._surplus, self._stuck)
 
     def _end_of_silence(self, now: float, reading: Reading, limit: float, burst: float) -> None:
@@ -99,9 +108,9 @@ class Allowance:
         self._acked_at = now
 
     def _stuck_now(
-        self, now: float, reading: Reading, log: AdmissionLog, limit: float, ordinary: float, burst: float
+        self, now: float, reading: Reading, log: AdmissionLog, limit: float, *, ordinary: float
     ) -> float:
         if self.stalled or reading.in_flight < 0.5 * limit or self.muted(now):
             return 0.0
         moving = log.admitted_since(now - 4 * ordinary, reading)
-        return min(burst, max(0.0, reading.in_flight - moving))
+        return max(0.0, reading.in_flight - moving)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import define, field, frozen
+from attrs import define, evolve, field, frozen
 
 from kafka_throttle._core.allowance import Allowance
 from kafka_throttle._core.limits import Bounds, Conditions, Law, Limit
@@ -275,14 +275,15 @@ class Engine:
         assert self._law is not None
         before = self.limit_records
         congested = next((r.name for r in self._readings if r.raised and r.congests), None)
-        absorbing = self._allowance.absorbing
-        if absorbing or self._was_absorbing:
+        if self._after_stall():
             congested = None
-        self._was_absorbing = absorbing
-        base = self.path.base_delay
-        if not self._probe.spoils(sample):
+        elif not self._probe.spoils(sample):
+            base = self.path.base_delay
+            # Records that are stuck fill the client up to the edge; the path of the others is not tested by that.
+            tested = sample.edge_reached and not self._allowance.stuck
             self._law.update(
-                sample, Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes)
+                evolve(sample, edge_reached=tested),
+                Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes),
             )
         self._probe.learn(
             sample,
@@ -295,6 +296,11 @@ class Engine:
         if after < before:
             return [LimitDecreased(at=now, before=before, after=after, signal=congested or "client-bounds")]
         return [LimitIncreased(at=now, before=before, after=after)] if after > before else []
+
+    def _after_stall(self) -> bool:
+        """Whether a stall's leavings fell into the window: their delays and their rate say nothing of the path."""
+        before, self._was_absorbing = self._was_absorbing, self._allowance.absorbing
+        return before or self._was_absorbing
 
     def _calm_down(self, now: float) -> list[Event]:
         if self.throttling_since is None or now - self._edge_at < _CALM_AFTER:

@@ -109,7 +109,8 @@ class AdmissionLog:
         self._bytes.append(reading.admitted_bytes)
         if len(times) > 2 * self.span / self.resolution:
             # What is older matters only as the age of a record that is still in flight, and "at least so old" will do.
-            old = bisect_right(times, now - self.span)
+            # The last of the old entries stays: it says what there was when the span began.
+            old = max(0, bisect_right(times, now - self.span) - 1)
             for entries in (times, self._admitted, self._bytes):
                 del entries[:old]
 
@@ -124,9 +125,9 @@ class AdmissionLog:
         return now - self._times[later] if later < len(self._times) else 0.0
 
     def admitted_since(self, since: float, reading: Reading) -> int:
-        """Return a lower bound of the records admitted after `since`."""
-        later = bisect_right(self._times, since)
-        return reading.admitted - self._admitted[later] if later < len(self._times) else 0
+        """Return an upper bound of the records admitted after `since`."""
+        earlier = bisect_right(self._times, since) - 1
+        return reading.admitted - (self._admitted[earlier] if earlier >= 0 else 0)
 
     def bytes_since(self, since: float, reading: Reading) -> int:
         """Return an upper bound of the bytes admitted after `since`."""
