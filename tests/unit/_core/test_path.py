@@ -103,17 +103,25 @@ def test_a_record_admitted_since_the_last_note_has_no_known_age() -> None:
     assert log.oldest(9.0, admitted(11, acked=10)) == 0.0
 
 
-def test_what_was_admitted_after_a_moment_is_a_lower_bound() -> None:
+def test_what_was_admitted_after_a_moment_is_an_upper_bound() -> None:
     log = AdmissionLog()
     for n in range(10):
         log.note(float(n), admitted(10 * n))
-    assert log.admitted_since(4.5, admitted(95)) == 95 - 50
+    assert (log.admitted_since(4.5, admitted(95)), log.bytes_since(4.5, admitted(95))) == (55, 5500)
 
 
-def test_of_a_time_after_all_notes_nothing_is_known_to_be_admitted() -> None:
+def test_before_the_first_note_everything_may_have_been_admitted() -> None:
     log = AdmissionLog()
-    log.note(1.0, admitted(10))
-    assert log.admitted_since(5.0, admitted(30)) == 0
+    log.note(5.0, admitted(10))
+    assert (log.admitted_since(1.0, admitted(30)), log.bytes_since(1.0, admitted(30))) == (30, 3000)
+
+
+def test_what_was_there_when_the_span_began_is_still_known_after_a_long_gap() -> None:
+    log = AdmissionLog()
+    for n in range(3000):
+        log.note(n * 0.02, admitted(n))
+    log.note(100.0, admitted(3000))
+    assert log.bytes_since(89.0, admitted(3000)) == 100
 
 
 def test_notes_are_kept_at_a_resolution_of_ten_milliseconds() -> None:
