@@ -59,14 +59,14 @@ def test_every_option_of_the_demo_has_help() -> None:
             ["--bootstrap", "b:1", "-X", "security.protocol"],
             "'security.protocol' is not KEY=VALUE, such as security.protocol=SSL",
         ),
-        (["--bootsrap", "b:1"], "No such option: --bootsrap"),
+        (["--bootsrap", "b:1"], "--bootsrap"),
     ],
 )
 def test_bad_options_are_refused_with_what_is_allowed(arguments: list[str], words: str) -> None:
     result = run("demo", *arguments)
 
     assert result.exit_code == 2
-    assert words in result.stderr.replace("No such option '--bootsrap'", "No such option: --bootsrap")
+    assert words in result.stderr
 
 
 def test_a_picture_that_cannot_be_written_is_said_before_a_minute_has_passed(tmp_path: Path) -> None:

@@ -52,8 +52,9 @@ def closing(bare: Result, throttled: Result) -> str:
     ratio = throttled.goodput / bare.goodput if bare.goodput else 0.0
     goodput = "as much" if 0.95 <= ratio <= 1.05 else f"{ratio:.0%} as much"
     return (
-        f"Kafka took {goodput} from kafka_throttle as from the bare client; what differs is where the surplus waits. The bare client kept {bare.queue_at_end:,} records in memory, where a crash loses them, and its p99 delay "
-        f"was {delay(bare.delay_p99)} and growing. kafka_throttle kept {throttled.queue_at_end:,}, its p99 delay was "
-        f"{delay(throttled.delay_p99)}, and produce() made the application wait, at most {delay(throttled.longest_call)} at "
-        "a time: backpressure that an application can see and act on."
+        f"Kafka took {goodput} from kafka_throttle as from the bare client; what differs is where the surplus waits. "
+        f"The bare client kept {bare.queue_at_end:,} records in memory, where a crash loses them, and its p99 delay was "
+        f"{delay(bare.delay_p99)} and growing. kafka_throttle kept {throttled.queue_at_end:,}, its p99 delay was "
+        f"{delay(throttled.delay_p99)}, and produce() made the application wait, at most {delay(throttled.longest_call)} "
+        "at a time: backpressure that an application can see and act on."
     )

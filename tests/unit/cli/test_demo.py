@@ -10,12 +10,13 @@ import pytest
 from attrs import evolve
 from rich.console import Console
 
-from kafka_throttle.cli.demo.conductor import Recording
-from kafka_throttle.cli.demo.figures import Plan, Result, Sample, quantile
+from kafka_throttle.cli.demo.conductor import Recording, SideFailed, conduct
+from kafka_throttle.cli.demo.figures import SIDES, Plan, Result, Sample, quantile
 from kafka_throttle.cli.demo.lines import Lines
 from kafka_throttle.cli.demo.picture import draw
 from kafka_throttle.cli.demo.screen import Screen, chart
 from kafka_throttle.cli.demo.side import Side
+from kafka_throttle.cli.demo.stage import Stage
 from kafka_throttle.cli.demo.verdict import closing, table
 from kafka_throttle.cli.demo.words import delay, goodput, happening, state
 
@@ -185,6 +186,20 @@ def test_the_closing_word_claims_no_more_than_was_seen() -> None:
     assert "Kafka took 80% as much" in closing(SLOW, evolve(QUICK, goodput=0.8e6))
     assert "Kafka kept up with both" in closing(QUICK, QUICK)
     assert "too short to tell the two apart" in closing(SLOW, SLOW)
+
+
+def test_a_side_that_cannot_begin_is_named_with_what_it_said() -> None:
+    stage = Stage(
+        kind="mock",
+        name="nothing",
+        constraint="",
+        settings={side: {"no.such.setting": 1} for side in SIDES},
+        topics=dict.fromkeys(SIDES, "topic"),
+        lift=lambda: None,
+    )
+
+    with pytest.raises(SideFailed, match=r"side ended before its time:(?s:.*)no\.such\.setting"):
+        conduct(stage, PLAN, Recording(), show=lambda: None, say=lambda _line: None)
 
 
 def test_a_chart_has_a_step_for_each_eighth_of_a_line() -> None:
