@@ -25,7 +25,8 @@ def _install(session: nox.Session, *extras: str, groups: tuple[str, ...] = ()) -
 def demo(session: nox.Session) -> None:
     """Show the bare client and kafka_throttle side by side on a real, overloaded Kafka."""
     _install(session, "demo")
-    session.run("kafka-throttle", "demo", *session.posargs)
+    # After Ctrl-C the demo ends the broker and shows what it has so far.
+    session.run("kafka-throttle", "demo", *session.posargs, interrupt_timeout=15, terminate_timeout=5)
 
 
 @nox.session
