@@ -152,7 +152,7 @@ class Admission:
 
     def _advance(self, now: float) -> tuple[Event, ...]:
         events = self.engine.advance(now, self.meter.reading(self.gate))
-        self.meter.expect_rate(self.engine.path.rate)
+        self.meter.begin_window(self.engine.path.rate)
         if any(isinstance(event, LimitDecreased) for event in events):
             self.gate.close()  # it may stand open further than the limit is now
         return events
