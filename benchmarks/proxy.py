@@ -80,29 +80,42 @@ class Proxy:
 
     def obey(self, order: dict[str, float | None]) -> None:
         """Do what one line of the input says."""
-        if order.get("upstream"):
-            self._upstream = int(order["upstream"] or 0)
+        upstream = order.get("upstream")
+        if upstream is not None:
+            self._upstream = int(upstream)
         if "bytes_per_second" in order:
             for link in (self.to_broker, self.to_client):
                 link.shape(order["bytes_per_second"], order["round_trip"] or 0.0)
 
     def serve(self) -> None:
-        """Accept connections for ever."""
+        """Accept connections until closed."""
         while True:
-            client, _ = self._listener.accept()
-            if self._upstream is None:  # the broker is still starting: the client comes again
-                client.close()
-                continue
-            broker = socket.socket()
+            try:
+                client, _ = self._listener.accept()
+            except OSError:  # closed
+                return
+            threading.Thread(target=self._carry, args=(client,), daemon=True).start()
+
+    def close(self) -> None:
+        """Accept nothing more; what is connected stays so until one of its ends is closed."""
+        with suppress(OSError):  # not every system lets a listener be shut down
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+
+    def _carry(self, client: socket.socket) -> None:
+        with client, socket.socket() as broker:
             _shrink_buffers(broker)
+            if self._upstream is None:  # the broker is still starting: the client comes again
+                return
             try:
                 broker.connect(("127.0.0.1", self._upstream))
-            except OSError:  # the broker is down: the client sees a refused connection, as without a proxy
-                client.close()
-                broker.close()
-                continue
-            _carry(client, broker, self.to_broker)
-            _carry(broker, client, self.to_client)
+            except OSError:  # the broker is down: the client sees its connection closed, and comes again
+                return
+            ways = [*_way(client, broker, self.to_broker), *_way(broker, client, self.to_client)]
+            for thread in ways:
+                thread.start()
+            for thread in ways:
+                thread.join()
 
 
 def _shrink_buffers(end: socket.socket) -> None:
@@ -111,10 +124,12 @@ def _shrink_buffers(end: socket.socket) -> None:
     end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 
-def _carry(source: socket.socket, sink: socket.socket, link: Link) -> None:
+def _way(source: socket.socket, sink: socket.socket, link: Link) -> list[threading.Thread]:
     underway: queue.Queue[tuple[float, bytes]] = queue.Queue(_CHUNKS_UNDERWAY)
-    threading.Thread(target=_read, args=(source, link, underway), daemon=True).start()
-    threading.Thread(target=_write, args=(sink, source, underway), daemon=True).start()
+    return [
+        threading.Thread(target=_read, args=(source, link, underway), daemon=True),
+        threading.Thread(target=_write, args=(sink, source, underway), daemon=True),
+    ]
 
 
 def _read(source: socket.socket, link: Link, underway: queue.Queue[tuple[float, bytes]]) -> None:
