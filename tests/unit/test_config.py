@@ -252,7 +252,7 @@ def test_everything_wrong_with_a_mapping_is_told_at_once() -> None:
         },
     ) == (
         "burts: unknown key; did you mean burst?",
-        "5: unknown key; known keys: burst, enabled, hooks, limit, rules, signals",
+        "5: unknown key; known keys: burst, enabled, honour_broker_quota, hooks, limit, rules, signals",
         "rules[0].policy: 'rejct' is not a policy; allowed: block, reject",
         "rules[1].topic: unknown key; did you mean rules[1].topics?",
         "rules[1].topics: is missing; allowed: a topic name or glob, or a list of them",
@@ -368,7 +368,7 @@ def test_everything_wrong_in_the_environment_is_told_at_once() -> None:
 
 def test_contradictions_in_the_environment_name_the_variable() -> None:
     assert problems(from_environ, {"KAFKA_THROTTLE_LIMIT__MAX_BYTES": "2 KiB"}) == (
-        "KAFKA_THROTTLE_LIMIT__MAX_BYTES: 2048 is below start_bytes (1000000); allowed: from start_bytes up",
+        "KAFKA_THROTTLE_LIMIT__MAX_BYTES: 2048 is below start_bytes (512000); allowed: from start_bytes up",
     )
 
 
@@ -401,7 +401,7 @@ def test_everything_wrong_in_the_client_config_is_told_at_once() -> None:
         malformed("throttle.rules", "[{]"),
         "throttle.file: 5 is not the path of a TOML file",
         "throttle.fil: unknown key; did you mean throttle.file?",
-        "throttle.: unknown key; known keys: burst, enabled, file, hooks, limit, rules, signals",
+        "throttle.: unknown key; known keys: burst, enabled, file, honour_broker_quota, hooks, limit, rules, signals",
         "throttle.limit.incraese: unknown key; did you mean throttle.limit.increase?",
         "throttle.limit.backoff_ratio: 1.7 is out of range; allowed: above 0, below 1",
         "throttle.signals.x: unknown key; throttle.signals has no keys below it",

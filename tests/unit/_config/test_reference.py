@@ -39,6 +39,7 @@ def test_defaults_stand_as_a_user_would_write_them() -> None:
         "signals": "standing_delay, buffer_fill, record_error_rate, request_imbalance, broker_throttle",
         "burst": "32 MiB",
         "hooks": "none",
+        "honour_broker_quota": "true",
         "enabled": "true",
     }
 
