@@ -10,7 +10,7 @@ import click
 from benchmarks.catalogue import SCENARIOS
 from benchmarks.report import figure_lines, markdown
 from benchmarks.results import load_results, result_of, save_result
-from benchmarks.runner import run_rounds
+from benchmarks.runner import WARM_UP, run_rounds
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -45,7 +45,7 @@ def run(names: tuple[str, ...], rounds: int | None, quick: bool, out: Path | Non
             times = rounds or scenario.rounds
             click.echo(f"{name}: {scenario.title}, {times} round(s)")
             command = f"python -m benchmarks run {name} --rounds {times}{' --quick' if quick else ''}"
-            trials = list(run_rounds(scenario, times, click.echo))
+            trials = list(run_rounds(scenario, times, click.echo, warm_up=0.0 if quick else WARM_UP))
             result = result_of(scenario, trials, command, quick=quick)
             save_result(result, directory)
             for line in figure_lines(result):

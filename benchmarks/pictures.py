@@ -26,6 +26,8 @@ __all__ = ["draw_all", "draw_quota"]
 _COLOURS = ("#D55E00", "#0072B2")
 _LABELS = {"bare": "confluent_kafka.Producer", "facade": "kafka_throttle.Producer"}
 _MARK = "#666666"
+# A line is interrupted where nothing has been reported for so many seconds; a muted client is silent for one.
+_SILENCE = 1.6
 
 
 def draw_all(results: Sequence[dict[str, Any]], directory: Path) -> list[Path]:
@@ -38,7 +40,7 @@ def draw_all(results: Sequence[dict[str, Any]], directory: Path) -> list[Path]:
     drawn = []
     for result in results:
         file = directory / f"{result['scenario']}.png"
-        if "turns" in next(iter(result["rounds"][0].values())) and _any_turns(result):
+        if result["parameters"]["load"]["kind"] == "Bursts":
             _draw_bursts(result, file)
         else:
             _draw_series(result, file)
@@ -48,15 +50,14 @@ def draw_all(results: Sequence[dict[str, Any]], directory: Path) -> list[Path]:
     return drawn
 
 
-def _any_turns(result: dict[str, Any]) -> bool:
-    return any(outcome["turns"] for outcome in result["rounds"][0].values())
-
-
 def _outcomes(result: dict[str, Any]) -> dict[str, Outcome]:
-    """Return the middle round's outcomes, the bare client first."""
-    chosen = result["rounds"][len(result["rounds"]) // 2]
+    """Return the outcomes of the round whose first figure is nearest to the median, the bare client first."""
+    first = result["figures"][0]
+    middle, values = first["measured"], first["rounds"]
+    known = [number for number, value in enumerate(values) if isinstance(value, float)]
+    chosen = min(known, key=lambda number: abs(values[number] - middle)) if isinstance(middle, float) else 0
     names = [variant["name"] for variant in result["parameters"]["variants"]]
-    return {name: Outcome(**chosen[name]) for name in names}
+    return {name: Outcome(**result["rounds"][chosen][name]) for name in names}
 
 
 def draw_quota(result: dict[str, Any], file: Path) -> Path:
@@ -128,8 +129,16 @@ def _draw_bursts(result: dict[str, Any], file: Path) -> None:
 
 
 def _plot_delay(axes: Axes, outcome: Outcome, colour: str, label: str) -> None:
-    rows = [(at, p99) for at, p99 in outcome.rows("at", "p99") if not math.isnan(p99)]
-    axes.plot([at for at, _ in rows], [p99 for _, p99 in rows], color=colour, linewidth=1.6, label=label)
+    times, delays = [0.0], [math.nan]
+    for at, p99 in outcome.rows("at", "p99"):
+        if math.isnan(p99):
+            continue
+        if at - times[-1] > _SILENCE:  # nothing was reported: no line either
+            times.append(at)
+            delays.append(math.nan)
+        times.append(at)
+        delays.append(p99)
+    axes.plot(times, delays, color=colour, linewidth=1.6, label=label)
 
 
 def _goodput(outcome: Outcome) -> tuple[list[float], list[float]]:

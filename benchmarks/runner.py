@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.broker import Broker, running_broker
 from benchmarks.child import Child
-from benchmarks.load import Bursts, load_to_dict
+from benchmarks.load import Bursts, TightLoop, load_to_dict
 from benchmarks.offering import WARM_UP_RECORDS
 from benchmarks.outcome import Outcome, Trial
 from benchmarks.recorder import clock
@@ -18,27 +18,34 @@ if TYPE_CHECKING:
 
     from benchmarks.scenario import Scenario, Variant
 
-__all__ = ["WrongGate", "run_rounds"]
+__all__ = ["WARM_UP", "WrongGate", "run_rounds"]
 
 _PURE = "KAFKA_THROTTLE_PURE"
+# Java compiles what it runs often: without this the first client would meet slower brokers than the others.
+WARM_UP = 4.0
 
 
 class WrongGate(RuntimeError):  # noqa: N818 - named for what was met
     """The facade uses another gate than the one that is to be measured."""
 
 
-def run_rounds(scenario: Scenario, rounds: int, say: Callable[[str], None]) -> Iterator[Trial]:
+def run_rounds(
+    scenario: Scenario, rounds: int, say: Callable[[str], None], *, warm_up: float
+) -> Iterator[Trial]:
     """Run a scenario.
 
     Args:
         scenario: What to run.
         rounds: How often.
         say: Called with a line of progress.
+        warm_up: Seconds for which the brokers are kept busy first.
 
     Yields:
         Each round, when it is complete.
     """
     with running_broker(scenario.cluster) as broker:
+        if warm_up:
+            _warm_up(broker, warm_up)
         for number in range(rounds):
             # Who is first changes, so that neither has the fresher machine every time.
             order = scenario.variants if number % 2 == 0 else scenario.variants[::-1]
@@ -46,6 +53,24 @@ def run_rounds(scenario: Scenario, rounds: int, say: Callable[[str], None]) -> I
             yield Trial(
                 scenario, round_.bursts(order) if isinstance(scenario.load, Bursts) else round_.streams(order)
             )
+
+
+def _warm_up(broker: Broker, seconds: float) -> None:
+    topic = "warm-up"
+    broker.kafka.create_topic(topic, broker.cluster.partitions)
+    job = {
+        "client": "bare",
+        "rules": 1,
+        "topic": topic,
+        "config": {**broker.kafka.client_config(), "acks": "all"},
+        "load": load_to_dict(TightLoop(1000, seconds)),
+        "throttle_events": False,
+    }
+    with Child("benchmarks.worker") as worker:
+        worker.ask(job)
+        worker.ask({"go": True})
+        worker.answer()
+    broker.forget(topic)
 
 
 class _Round:
@@ -58,9 +83,9 @@ class _Round:
     def _worker(self, variant: Variant) -> Child:
         return Child("benchmarks.worker", {_PURE: "1" if variant.gate == "pure" else ""})
 
-    def _prepare(self, worker: Child, variant: Variant) -> str:
+    def _hire(self, worker: Child, variant: Variant) -> str:
+        """Give a worker its job, and return the gate of its client once it is connected."""
         topic = self._topic(variant)
-        self._broker.prepare(topic, client_id=topic)
         config = {**self._scenario.config, **self._broker.kafka.client_config(), "client.id": topic}
         job: dict[str, Any] = {
             "client": variant.client,
@@ -83,7 +108,8 @@ class _Round:
         self._say(f"  round {self._number + 1}: {variant.name}")
         topic = self._topic(variant)
         with self._worker(variant) as worker:
-            gate = self._prepare(worker, variant)
+            self._broker.prepare(topic, client_id=topic)
+            gate = self._hire(worker, variant)
             carried = self._broker.carried()
             worker.tell({"go": True})
             steps = self._perform_steps(worker.answer()["at"], topic)
@@ -108,7 +134,9 @@ class _Round:
         assert isinstance(self._scenario.load, Bursts)
         with ExitStack() as stack:
             workers = {variant.name: stack.enter_context(self._worker(variant)) for variant in order}
-            outcomes = {v.name: Outcome(gate=self._prepare(workers[v.name], v)) for v in order}
+            for variant in order:
+                self._broker.prepare(self._topic(variant), client_id=self._topic(variant))
+            outcomes = {v.name: Outcome(gate=self._hire(workers[v.name], v)) for v in order}
             for _ in range(self._scenario.load.turns):
                 for name, worker in workers.items():
                     turn = worker.ask({"go": True})

@@ -36,13 +36,16 @@ def main() -> None:
     """Do the job that standard input describes."""
     # What the facade tells people about throttling would only interleave with the progress.
     logging.getLogger("kafka_throttle").addHandler(logging.NullHandler())
-    job = json.loads(sys.stdin.readline())
+    line = sys.stdin.readline()
+    if not line:  # the parent has failed before it came to this
+        return
+    job = json.loads(line)
     load = load_from_dict(job["load"])
     client = _prepare(job)
     timer = None
     if isinstance(load, Bursts):
         timer = BurstTimer(client.producer, client.topic, load)
-        timer.warm_up([f"{job['topic']}-{number}" for number in range(load.topics)])
+        timer.warm_up([f"seen-{number}" for number in range(load.topics)])
     _say("prepared", gate=gate_of(client.producer))
     for _ in sys.stdin:
         if timer is not None:
