@@ -6,7 +6,6 @@ rely on, with some room for the law to be tuned.
 
 from __future__ import annotations
 
-
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
