@@ -59,7 +59,7 @@ class WatchedEngine(Engine):
 class Client:
     """A client that keeps what it takes, behind a gate."""
 
-    __slots__ = ("__dict__", "_gate")
+    __slots__ = ("__dict__", "__gate__", "_gate")
 
     def take(self, topic: Any, value: Any = None, *args: Any, **kwargs: Any) -> None:
         if self.full:
@@ -112,7 +112,7 @@ class GateAndEngine(RuleBasedStateMachine):
             throttle.limit, throttle.signals, settings_.bounds, settings_.buffer_bytes, BURST
         )
         self.client.admission = self.admission
-        self.client._gate = self.admission.gate
+        self.client._gate = self.client.__gate__ = self.admission.gate
 
     def make_gate(self, deferred: Any) -> Any:
         return PureGate(self.client_class.take, at_edge, deferred)
