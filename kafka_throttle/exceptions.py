@@ -5,6 +5,10 @@ ThrottleError
 ├── Rejected             (also a BufferError: raised where the client would raise its queue-full BufferError)
 ├── ConfigurationError   (also a ValueError)
 │   └── LossNotApproved
+├── SpoolError           (also an OSError)
+│   ├── SpoolCorrupt
+│   ├── SpoolFull
+│   └── SpoolLocked
 ├── CallbackReentryError (also a RuntimeError)
 └── ForkedProducerError  (also a RuntimeError)
 ```
@@ -20,6 +24,10 @@ __all__ = [
     "ForkedProducerError",
     "LossNotApproved",
     "Rejected",
+    "SpoolCorrupt",
+    "SpoolError",
+    "SpoolFull",
+    "SpoolLocked",
     "ThrottleError",
 ]
 
@@ -79,3 +87,37 @@ class CallbackReentryError(ThrottleError, RuntimeError):
 
 class ForkedProducerError(ThrottleError, RuntimeError):
     """A producer created before ``os.fork()`` was used in the child, where the client would send nothing."""
+
+
+class SpoolError(ThrottleError, OSError):
+    """The disk queue could not do it now; what was committed stays, and the spool goes on when the cause is gone.
+
+    Attributes:
+        directory: The spool's directory.
+        errno: The system's error number, or None when it is not known.
+    """
+
+    def __init__(self, message: str, *, directory: str, errno: int | None = None) -> None:
+        super().__init__(message)
+        self.directory = directory
+        self.errno = errno
+
+
+class SpoolFull(SpoolError):
+    """The record would not fit under the spool's ``max_bytes``; nothing of it was kept."""
+
+
+class SpoolCorrupt(SpoolError):
+    """Something in the spool's directory cannot be read, and could not be set aside either."""
+
+
+class SpoolLocked(SpoolError):
+    """Another process has the directory.
+
+    Attributes:
+        pid: The process that owns it, or None when it did not say.
+    """
+
+    def __init__(self, message: str, *, directory: str, pid: int | None) -> None:
+        super().__init__(message, directory=directory)
+        self.pid = pid

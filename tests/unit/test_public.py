@@ -13,8 +13,8 @@ import kafka_throttle
 NAMES = {
     "kafka_throttle": {
         "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "Fixed", "ForkedProducerError", "LossNotApproved",
-        "Policy", "Producer", "Reject", "Rejected", "Rule", "SerializingProducer", "Statistics", "Throttle",
-        "ThrottleError", "__version__",
+        "Policy", "Producer", "Reject", "Rejected", "Rule", "SerializingProducer", "SpoolCorrupt",
+        "SpoolError", "SpoolFull", "SpoolLocked", "Statistics", "Throttle", "ThrottleError", "__version__",
     },
     "kafka_throttle.events": {
         "Event", "Hook", "LimitDecreased", "LimitIncreased", "SignalCleared", "SignalRaised", "ThrottlingEnded",
@@ -22,7 +22,7 @@ NAMES = {
     },
     "kafka_throttle.exceptions": {
         "CallbackReentryError", "ConfigurationError", "ForkedProducerError", "LossNotApproved", "Rejected",
-        "ThrottleError",
+        "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
     },
     "kafka_throttle.policies": {"POLICIES", "Block", "Policy", "Reject"},
     "kafka_throttle.statistics": {"Statistics"},
