@@ -6,11 +6,17 @@ A page has them where it says ``<!-- generated: name -->``, the name being that 
 from __future__ import annotations
 
 import inspect
+import json
 import re
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.report import markdown
 from kafka_throttle import events as _events
 from kafka_throttle import exceptions as _exceptions
 from kafka_throttle._config.reference import settings as _settings
@@ -27,6 +33,7 @@ __all__ = [
     "attribute_docs",
     "events",
     "exceptions",
+    "figures",
     "filled",
     "metrics",
     "settings",
@@ -34,6 +41,7 @@ __all__ = [
     "statistics",
 ]
 
+_RESULTS = Path(__file__).parents[1] / "benchmarks" / "results"
 MARKER = re.compile(r"<!-- generated: (\w+) -->")
 
 _ATTRIBUTE = re.compile(r" {4}(\w+): (.*)")
@@ -88,6 +96,12 @@ def exceptions() -> str:
     return (
         f"```text{tree}```\n\n```{{eval-rst}}\n.. currentmodule:: kafka_throttle.exceptions\n\n{classes}\n```"
     )
+
+
+def figures() -> str:
+    """Return what the benchmarks have measured, from the results in the repository."""
+    results = [json.loads(file.read_text("utf-8")) for file in sorted(_RESULTS.glob("*.json"))]
+    return markdown(results) if results else "No results are stored yet."
 
 
 def _event_classes() -> Iterator[type[Any]]:

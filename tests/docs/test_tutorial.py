@@ -42,9 +42,18 @@ def _kafka_can_be_had() -> None:
 
 def run(program: str) -> tuple[int, int, str]:
     """Run a program; return how many records were delivered and refused, and all that it printed."""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    delivered, refused = FIGURES.search(done.stdout).groups()
-    return int(delivered.replace(",", "")), int(refused.replace(",", "")), done.stdout + done.stderr
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    figures = FIGURES.search(done.stdout)
+    assert figures, done.stdout
+    delivered, refused = (int(figure.replace(",", "")) for figure in figures.groups())
+    return delivered, refused, done.stdout
 
 
 @pytest.mark.integration
