@@ -84,7 +84,7 @@ class Admission:
         self._deciding = threading.RLock()
         self._polling = threading.Lock()
         self._busy = False
-        self._serving: set[int] = set()
+        self._in_line: set[int] = set()
         self._orphaned = False
         self._rejected = self._rejected_bytes = 0
         self._polled_at = 0.0
@@ -124,8 +124,7 @@ class Admission:
     def _look(self, producer: Any, size: int) -> Room:
         """Ask the engine for room, with fresh counters; publish what it found on the way."""
         now = self._clock()
-        if get_ident() not in self._serving:
-            self._serve_now_and_then(producer, now)
+        self._serve_now_and_then(producer, now)
         with self._deciding:
             if self._busy:  # a signal handler, in the middle of this very block: let it pass
                 return _ROOM_FOR_ONE
@@ -161,13 +160,13 @@ class Admission:
         self, policy: Block, producer: Any, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         """Wait in line until there is room or the time is up."""
-        if get_ident() in self._serving:
-            # Inside a callback nothing can be waited for. The client would take the record, and what a callback
-            # produces is bounded by the reports that call it.
+        if self._cannot_wait():
+            # The client would take the record, and what a callback produces is bounded by the reports that call it.
             return self.gate.forward(producer, *args, **kwargs)
         self.gate.close()  # nobody overtakes
         started = self._clock()
         deadline = started + policy.timeout
+        self._in_line.add(get_ident())
         place = self._turnstile.join()
         try:
             while True:
@@ -182,9 +181,14 @@ class Admission:
                     self._serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
+            self._in_line.discard(get_ident())
         return self._reject(
             topic, args, kwargs, waited=self._clock() - started, reason="deadline", policy=policy
         )
+
+    def _cannot_wait(self) -> bool:
+        """Return whether this is a callback, or a signal handler that came in the client's poll or in a wait of ours."""
+        return self.gate.in_client or get_ident() in self._in_line
 
     def _try_in_line(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
         self._refuse_orphan()
@@ -247,15 +251,15 @@ class Admission:
 
     def _serve(self, producer: Any, timeout: float) -> None:
         """Poll the client on the facade's behalf: the user's callbacks are put off."""
+        if self.gate.in_client:
+            return  # a callback, or a signal handler in the client's poll: one more poll would crash the client
         if not self._polling.acquire(blocking=False):
             return  # another thread is at it; whose callbacks are deferred can be said of one thread only
         self._polled_at = self._clock()
-        self.gate.deferring = ident = get_ident()
-        self._serving.add(ident)
+        self.gate.deferring = get_ident()
         try:
-            self._client_poll(producer, timeout)
+            self.gate.serve(self._client_poll, producer, timeout)
         finally:
-            self._serving.discard(ident)
             self.gate.deferring = 0
             self._polling.release()
 
@@ -266,18 +270,13 @@ class Admission:
             CallbackReentryError: Inside a callback, where the client would abort the process.
             ForkedProducerError: In a forked child.
         """
-        ident = get_ident()
-        if ident in self._serving:
+        if self.gate.in_callback:
             raise CallbackReentryError(
                 f"{name}() was called from inside a callback of the same producer, where the client would abort the "
                 "process: only produce(), purge() and len() are possible there"
             )
         self._refuse_orphan()
-        self._serving.add(ident)
-        try:
-            return method(*args, **kwargs)
-        finally:
-            self._serving.discard(ident)
+        return self.gate.serve(method, *args, **kwargs)
 
     def run_deferred(self) -> int:
         """Run what was deferred, in order; stop at the first exception, as the client's poll() does."""
@@ -286,7 +285,7 @@ class Admission:
         while deferred:
             callback, *arguments = deferred.popleft()
             ran += 1
-            callback(*arguments)
+            self.gate.run(callback, *arguments)
         return ran
 
     def run_all_deferred(self) -> BaseException | None:
@@ -310,10 +309,11 @@ class Admission:
     def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
         """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""
         self._refuse_orphan()
-        if self.closed or not self.throttle.enabled or get_ident() in self._serving:
+        if self.closed or not self.throttle.enabled or self._cannot_wait():
             return wanted
         policy = self.throttle.rule_for(topic).policy
         deadline = self._clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
+        self._in_line.add(get_ident())
         place = self._turnstile.join()
         try:
             while True:
@@ -328,6 +328,7 @@ class Admission:
                     self._serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
+            self._in_line.discard(get_ident())
 
     def reject_batch(self, records: int, size: int) -> None:
         """Count records of a batch that found no room."""
@@ -346,7 +347,7 @@ class Admission:
         self._deciding = threading.RLock()  # another thread of the parent may have held them
         self._polling = threading.Lock()
         self._turnstile = Turnstile()
-        self.gate.close()
+        self.gate.abandon()
 
     @property
     def orphaned(self) -> bool:

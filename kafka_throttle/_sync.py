@@ -11,18 +11,19 @@ From produce() to the outcome of a record:
 from __future__ import annotations
 
 import os
+import types
 from functools import partial
-from types import FunctionType, MethodDescriptorType
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
-from confluent_kafka import KafkaError, cimpl
 
 from kafka_throttle import config
 from kafka_throttle._adapters.acks import InterceptedAcks, ReportedAcks, interceptors
-from kafka_throttle._adapters.confluent import ClientSettings, instrumented_client
+from kafka_throttle._adapters.confluent import ClientSettings
+from kafka_throttle._adapters.instrumented import STOCK, next_in_line, traced
 from kafka_throttle._admission import Admission
-from kafka_throttle._core.gate import PureGate, gated_method
+from kafka_throttle._batch import produce_batch, with_stand_ins
+from kafka_throttle._core.gate import COMPILED, PureGate, gated_method, gated_poll
 from kafka_throttle._registry import register
 
 if TYPE_CHECKING:
@@ -35,12 +36,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Producer", "SerializingProducer"]
 
-_STOCK = cimpl.Producer
-_COMPILED = interceptors()
+_INTERCEPTORS = interceptors()
 _CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "on_delivery")
 
 
-class Producer(_STOCK):
+class Producer(STOCK):
     """confluent_kafka.Producer with admission control: bounded delay instead of a full buffer.
 
     Everything that works with ``confluent_kafka.Producer`` works here, in every form:
@@ -62,14 +62,17 @@ class Producer(_STOCK):
         KafkaException: The client refuses its own configuration.
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_admission", "_gate")
+    # What produce() calls. The client's tests want a docstring on every name that does not begin with two underscores.
+    __slots__ = ("__admission__", "__dict__", "__gate__", "__weakref__")
 
-    _gate: Gate
-    _admission: Admission
+    __admission__: Admission | None
+    __gate__: Callable[..., None]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
         """Make an instance, below the class that a tracing tool has put in the client's place, if there is one."""
-        return _STOCK.__new__(_traced(cls), *args, **kwargs)
+        made: Any = STOCK.__new__(traced(cls, Producer), *args, **kwargs)
+        made.__admission__ = None
+        return made
 
     def __init__(self, *args: Any, throttle: Throttle | None = None, **kwargs: Any) -> None:
         if len(args) > 1 or not (args or kwargs) or (args and not isinstance(args[0], dict)):
@@ -78,43 +81,25 @@ class Producer(_STOCK):
         conf, resolved = config.resolve(throttle, {**(args[0] if args else {}), **kwargs}, os.environ)
         if not resolved.enabled:
             super().__init__(conf)
+            self.__gate__ = next_in_line(Producer, type(self), "produce")
             return
-        meter = InterceptedAcks(_COMPILED) if _COMPILED else ReportedAcks()
+        meter = InterceptedAcks(_INTERCEPTORS) if _INTERCEPTORS else ReportedAcks()
+        poll = next_in_line(Producer, type(self), "poll")
         admission = Admission(
-            resolved,
-            ClientSettings.of(conf),
-            meter,
-            partial(_make_gate, type(self), meter),
-            _poll_of(type(self)),
+            resolved, ClientSettings.of(conf), meter, partial(_make_gate, type(self), meter, poll), poll
         )
-        self._stand_in(conf, admission)
+        _stand_in(conf, admission)
         meter.prepare(conf, admission.gate)
         with meter.constructing():
             super().__init__(conf)
-        self._admission, self._gate = admission, admission.gate
-        if isinstance(self._gate, PureGate) and type(self).produce is Producer.produce:
-            self.produce = self._gate.shortcut(self)  # type: ignore[method-assign]
+        self.__admission__ = admission
+        self.__gate__ = admission.gate  # type: ignore[assignment]
+        if isinstance(admission.gate, PureGate) and type(self).produce is _PRODUCE:
+            self.produce = admission.gate.produce_of(self)
         register(admission)
 
-    @staticmethod
-    def _stand_in(conf: dict[str, Any], admission: Admission) -> None:
-        """Replace the user's callbacks in the client's configuration."""
-        for name in _CALLBACKS:
-            if callable(conf.get(name)):
-                conf[name] = admission.gate.stand_in(conf[name])
-        theirs = conf.get("throttle_cb")
-
-        def take_throttle(event: Any) -> Any:
-            admission.note_broker_throttle(event)
-            return theirs(event) if theirs is not None else None
-
-        if theirs is None or callable(theirs):
-            conf["throttle_cb"] = take_throttle
-        if hasattr(conf.get("logger"), "log"):
-            conf["logger"] = _DeferringLogger(admission.gate, conf["logger"])
-
     produce = gated_method(
-        _STOCK.produce,
+        STOCK.produce,
         """Hand one record to the client when there is room, else do what its rule says: by default, wait.
 
         Arguments as for the client: topic, value, key, partition, callback or on_delivery, timestamp, headers.
@@ -123,8 +108,20 @@ class Producer(_STOCK):
             Rejected: There is no room and the rule's patience is at its end; it is a BufferError.
             ForkedProducerError: The producer was created before os.fork().
         """,
-        compiled=_COMPILED is not None,
+        compiled=_INTERCEPTORS is not None,
     )
+
+    @gated_poll(compiled=_INTERCEPTORS is not None)
+    def poll(self, *args: Any, **kwargs: Any) -> int:
+        """Serve callbacks: see the client's poll. What the facade had to put off runs first."""
+        admission = self.__admission__
+        if admission is None:
+            return super().poll(*args, **kwargs)
+        ran: int = admission.call("poll", admission.run_deferred) if admission.gate.deferred else 0
+        if ran:
+            args, kwargs = (0,), {}
+        served: int = admission.call("poll", super().poll, *args, **kwargs)
+        return ran + served
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *args: Any, **kwargs: Any) -> int:
         """Hand a batch to the client, in parts when there is no room for all: see the client's produce_batch.
@@ -132,71 +129,50 @@ class Producer(_STOCK):
         Returns:
             Messages that were accepted; the others have ``_error`` set, as with the client.
         """
-        admission = self._control()
-        if admission is None or not isinstance(messages, list) or not all(type(m) is dict for m in messages):
+        admission = self.__admission__
+        if admission is None or not isinstance(messages, list):
             return super().produce_batch(topic, messages, *args, **kwargs)
-        return _produce_batch(self, admission, super().produce_batch, topic, messages, args, kwargs)
-
-    def poll(self, *args: Any, **kwargs: Any) -> int:
-        """Serve callbacks: see the client's poll. What the facade had to put off runs first."""
-        admission = self._control()
-        if admission is None:
-            return super().poll(*args, **kwargs)
-        ran = admission.call("poll", admission.run_deferred) if admission.gate.deferred else 0
-        if ran:
-            return ran + admission.call("poll", super().poll, 0)
-        return admission.call("poll", super().poll, *args, **kwargs)
+        forward = super().produce_batch
+        args, kwargs = with_stand_ins(admission.gate, args, kwargs)
+        return produce_batch(
+            self, admission, topic, messages, lambda part: forward(topic, part, *args, **kwargs)
+        )
 
     def flush(self, *args: Any, **kwargs: Any) -> int:
         """Wait until nothing is in flight: see the client's flush."""
-        admission = self._control()
+        admission = self.__admission__
         if admission is None:
             return super().flush(*args, **kwargs)
-        return admission.call("flush", self._flush, admission, super().flush, args, kwargs)
-
-    @staticmethod
-    def _flush(
-        admission: Admission, flush: Callable[..., int], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> int:
-        raised = admission.run_all_deferred()
-        left = flush(*args, **kwargs)
-        raised = (
-            admission.run_all_deferred() or raised
-        )  # another thread's wait may have put some off meanwhile
-        if raised is not None:
-            raise raised
+        left: int = admission.call("flush", _serve_all, admission, super().flush, args, kwargs)
         return left
 
     def close(self, *args: Any, **kwargs: Any) -> bool:
         """Flush, and close the client: see the client's close. In a forked child: nothing is left to do."""
-        return self._close("close", super().close, *args, **kwargs)
-
-    def __exit__(self, *args: Any) -> Any:
-        return self._close("__exit__", super().__exit__, *args)
-
-    def _close(self, name: str, close: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        admission = self._control()
+        admission = self.__admission__
         if admission is None:
-            return close(*args, **kwargs)
+            return super().close(*args, **kwargs)
         if admission.orphaned:
             return True
-        try:
-            return admission.call(name, close, *args, **kwargs)
-        finally:
-            admission.close()
-            raised = admission.run_all_deferred()
-            if raised is not None:
-                raise raised
+        closed: bool = admission.call("close", _serve_last, admission, super().close, args, kwargs)
+        return closed
+
+    def __exit__(self, *args: object) -> Any:
+        admission = self.__admission__
+        if admission is None:
+            return super().__exit__(*args)
+        if admission.orphaned:
+            return None
+        return admission.call("__exit__", _serve_last, admission, super().__exit__, args, {})
 
     def __len__(self) -> int:
-        admission = self._control()
+        admission = self.__admission__
         return super().__len__() + (len(admission.gate.deferred) if admission else 0)
 
     def __bool__(self) -> bool:
         return True
 
     def __repr__(self) -> str:
-        admission = self._control()
+        admission = self.__admission__
         if admission is None:
             return f"<{type(self).__name__} not throttled>"
         now = admission.statistics()
@@ -211,25 +187,69 @@ class Producer(_STOCK):
         Raises:
             RuntimeError: The facade is switched off (``enabled=False``), so that nothing is counted.
         """
-        admission = self._control()
+        admission = self.__admission__
         if admission is None:
             raise RuntimeError(
                 "no statistics: kafka_throttle is switched off for this producer (enabled=False)"
             )
         return admission.statistics()
 
-    def _control(self) -> Admission | None:
-        """Return the admission, or None when the facade is switched off or the client was never initialised."""
-        return getattr(self, "_admission", None)
+
+_PRODUCE = Producer.produce
+
+
+def _stand_in(conf: dict[str, Any], admission: Admission) -> None:
+    """Replace the user's callbacks in the client's configuration."""
+    gate = admission.gate
+    for name in _CALLBACKS:
+        if callable(conf.get(name)):
+            conf[name] = gate.stand_in(conf[name])
+    theirs = conf.get("throttle_cb")
+
+    def take_throttle(event: Any) -> Any:
+        admission.note_broker_throttle(event)
+        return theirs(event) if theirs is not None else None
+
+    if "throttle_cb" not in conf or callable(theirs):
+        conf["throttle_cb"] = gate.guard(take_throttle)
+    if hasattr(conf.get("logger"), "log"):
+        conf["logger"] = _DeferringLogger(gate, conf["logger"])
+
+
+def _serve_all(
+    admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Run every callback, those that were deferred and those that the client has; raise one exception, as it does."""
+    raised = admission.run_all_deferred()
+    result = forward(*args, **kwargs)
+    # Another thread's wait may have put some off meanwhile.
+    raised = admission.run_all_deferred() or raised
+    if raised is not None:
+        raise raised
+    return result
+
+
+def _serve_last(
+    admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """The same for the call that closes the client, which it does whatever callbacks raise."""
+
+    def close(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return forward(*args, **kwargs)
+        finally:
+            admission.close()
+
+    return _serve_all(admission, close, args, kwargs)
 
 
 def _serving(name: str) -> Any:
     """Return a method that forwards to the client's and may run callbacks, after those that were put off."""
-    stock = getattr(_STOCK, name)
+    stock = getattr(STOCK, name)
 
     def method(self: Producer, *args: Any, **kwargs: Any) -> Any:
         forward = getattr(super(Producer, self), name)
-        admission = self._control()
+        admission = self.__admission__
         if admission is None:
             return forward(*args, **kwargs)
         if admission.gate.deferred:
@@ -256,7 +276,7 @@ for _name in (
     "send_offsets_to_transaction",
     "set_sasl_credentials",
 ):
-    if hasattr(_STOCK, _name):
+    if hasattr(STOCK, _name):
         setattr(Producer, _name, _serving(_name))
 
 
@@ -267,6 +287,9 @@ class SerializingProducer(confluent_kafka.SerializingProducer, Producer):  # typ
         conf: The client's configuration with ``key.serializer`` and ``value.serializer``.
         throttle: The facade's configuration, as for `Producer`.
     """
+
+    # The client's class is generic from some version on; at run time the parameters say nothing.
+    __class_getitem__: Any = classmethod(types.GenericAlias)
 
     def __init__(self, conf: dict[str, Any], *, throttle: Throttle | None = None) -> None:
         super().__init__({**conf, "throttle": throttle} if throttle is not None else conf)
@@ -279,95 +302,18 @@ class _DeferringLogger:
         self.log = gate.stand_in(logger.log)
 
 
-_traced_classes: dict[tuple[type, type], type] = {}
-
-
-def _traced(cls: type) -> type:
-    """Return `cls`, below the class that a tracing tool has put in the client's place, if there is one."""
-    traced = instrumented_client(Producer)
-    if traced is None or issubclass(cls, traced):
-        return cls
-    key = (cls, traced)
-    if key not in _traced_classes:
-        namespace = {"__doc__": cls.__doc__, "__module__": cls.__module__, "__slots__": ()}
-        _traced_classes[key] = type(cls.__name__, (cls, traced), namespace)
-    return _traced_classes[key]
-
-
-def _next_in_line(cls: type, name: str) -> Callable[..., Any]:
-    """Return what ``super(Producer, self).<name>`` finds, as a function of the instance and the arguments."""
-    following = cls.__mro__[cls.__mro__.index(Producer) + 1 :]
-    found = next(base.__dict__[name] for base in following if name in base.__dict__)
-    if isinstance(found, (MethodDescriptorType, FunctionType)):
-        return found
-
-    def through_super(self: Producer, *args: Any, **kwargs: Any) -> Any:
-        return getattr(super(Producer, self), name)(*args, **kwargs)
-
-    return through_super
-
-
-def _poll_of(cls: type) -> Callable[[Any, float], int]:
-    return _next_in_line(cls, "poll")
-
-
 def _at_edge(producer: Producer, *args: Any, **kwargs: Any) -> None:
-    return producer._admission.at_edge(producer, *args, **kwargs)
+    return producer.__admission__.at_edge(producer, *args, **kwargs)  # type: ignore[union-attr, return-value]
 
 
-def _make_gate(cls: type, meter: InterceptedAcks | ReportedAcks, deferred: deque[tuple[Any, ...]]) -> Gate:
-    forward = _next_in_line(cls, "produce")
+def _make_gate(
+    cls: type,
+    meter: InterceptedAcks | ReportedAcks,
+    poll: Callable[..., int],
+    deferred: deque[tuple[Any, ...]],
+) -> Gate:
+    forward = next_in_line(Producer, cls, "produce")
     if isinstance(meter, InterceptedAcks):
-        from kafka_throttle._core._gate import Gate as CompiledGate  # noqa: PLC0415 - present when acks are intercepted
-
-        gate: Gate = CompiledGate(forward, _at_edge, deferred, meter.counter)
+        gate: Gate = COMPILED.Gate(forward, _at_edge, deferred, meter.counter, poll)
         return gate
     return PureGate(forward, _at_edge, deferred, meter.count_report)
-
-
-def _produce_batch(
-    producer: Producer,
-    admission: Admission,
-    produce_batch: Callable[..., int],
-    topic: str,
-    messages: list[dict[str, Any]],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> int:
-    """Hand a batch over in parts, each as large as there is room for."""
-    gate = admission.gate
-    # The client reads "callback" per message: stand-ins go into copies, and "_error" comes back from them.
-    sent = [
-        {**m, "callback": gate.report(m["callback"])} if callable(m.get("callback")) else m for m in messages
-    ]
-    if len(args) > 1 and callable(args[1]):
-        args = (args[0], gate.report(args[1]), *args[2:])
-    for name in ("callback", "on_delivery"):
-        if callable(kwargs.get(name)):
-            kwargs = {**kwargs, name: gate.report(kwargs[name])}
-    accepted = done = 0
-    while done < len(sent):
-        size = _batch_bytes(sent[done : done + 1])
-        room = admission.reserve(producer, topic, len(sent) - done, size)
-        if not room:
-            break
-        part = sent[done : done + room]
-        good = gate.batch(produce_batch, topic, part, *args, **kwargs)
-        gate.add(good, _batch_bytes([m for m in part if "_error" not in m]) if good else 0)
-        accepted += good
-        done += room
-    for original, copy in zip(messages, sent, strict=True):
-        if copy is not original and "_error" in copy:
-            original["_error"] = copy["_error"]
-    if done < len(sent):
-        admission.reject_batch(len(sent) - done, _batch_bytes(sent[done:]))
-        for message in messages[done:]:
-            message["_error"] = KafkaError(
-                KafkaError._QUEUE_FULL, "kafka_throttle: there is no room for this message"
-            )
-    return accepted
-
-
-def _batch_bytes(messages: list[dict[str, Any]]) -> int:
-    parts = (m.get(name) for m in messages for name in ("value", "key"))
-    return sum(len(part) for part in parts if isinstance(part, (bytes, str)))

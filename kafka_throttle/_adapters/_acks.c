@@ -32,10 +32,10 @@ typedef struct {
 #define LOAD(object) atomic_load_explicit(&(object), memory_order_relaxed)
 
 typedef struct {
-    /* Not 0 while the gate is inside the client's produce(): a failure that is reported there, on the thread that
-     * holds the GIL, is also raised there, and the gate has counted it. On a cache line of its own. */
-    volatile int producing;
-    char padding[60];
+    /* Ident of the thread on which the gate is inside the client's produce(), else 0: a failure that is reported on
+     * that thread is also raised there, and the gate has counted it. On a cache line of its own. */
+    volatile unsigned long producing;
+    char padding[64 - sizeof(unsigned long)];
     atomic_int users; /* the Python object, and each client it counts for */
     atomic_llong acked, acked_bytes; /* every report, good or bad */
     atomic_llong failed, failed_bytes, unknown, unknown_bytes;
@@ -56,8 +56,9 @@ static AddToClient add_on_acknowledgement, add_on_request_sent, add_on_response_
 static int64_t (*message_latency)(const Record *);
 static int (*message_status)(const Record *);
 
-/* The counts that the client under construction will use. Set and cleared under the GIL, around the construction. */
-static Counts *armed;
+/* The counts that the client under construction on this thread will use. */
+static _Thread_local Counts *armed;
+
 static void
 release(Counts *counts)
 {
@@ -97,7 +98,7 @@ on_acknowledgement(void *client, Record *record, void *opaque)
     Counts *counts = opaque;
     long long bytes = (long long)(record->len + record->key_len), n;
     if (record->err) {
-        if (counts->producing && PyGILState_Check())
+        if (counts->producing && counts->producing == PyThread_get_thread_ident())
             return 0;
         if (message_status(record) == NOT_PERSISTED) {
             RELAXED(counts->failed, 1);
@@ -185,6 +186,7 @@ conf_init(void *conf, void **opaque, char *error, size_t error_size)
 typedef struct {
     PyObject_HEAD
     Counts *counts;
+    Counts *outer; /* armed before this one, while it is armed */
 } AckCounter;
 
 static PyObject *
@@ -211,11 +213,8 @@ static void
 counter_dealloc(AckCounter *self)
 {
     PyTypeObject *type = Py_TYPE(self);
-    if (self->counts) {
-        if (armed == self->counts)
-            armed = NULL;
+    if (self->counts)
         release(self->counts);
-    }
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -223,6 +222,7 @@ counter_dealloc(AckCounter *self)
 static PyObject *
 counter_arm(AckCounter *self, PyObject *unused)
 {
+    self->outer = armed;
     armed = self->counts;
     Py_RETURN_NONE;
 }
@@ -230,8 +230,7 @@ counter_arm(AckCounter *self, PyObject *unused)
 static PyObject *
 counter_disarm(AckCounter *self, PyObject *unused)
 {
-    if (armed == self->counts)
-        armed = NULL;
+    armed = self->outer;
     Py_RETURN_NONE;
 }
 
@@ -324,7 +323,7 @@ static PyGetSetDef counter_getset[] = {
 };
 
 static PyMethodDef counter_methods[] = {
-    {"arm", (PyCFunction)counter_arm, METH_NOARGS, "arm(): count for the client that is constructed next."},
+    {"arm", (PyCFunction)counter_arm, METH_NOARGS, "arm(): count for the client that this thread constructs next."},
     {"disarm", (PyCFunction)counter_disarm, METH_NOARGS, "disarm(): the construction is over."},
     {"acked", (PyCFunction)counter_acked, METH_NOARGS, "acked() -> (records, bytes) reported, good or bad."},
     {"outcomes", (PyCFunction)counter_outcomes, METH_NOARGS,

@@ -7,6 +7,7 @@ stand-ins count each report, which makes the client build a Message for every re
 
 from __future__ import annotations
 
+import importlib
 import json
 import threading
 from contextlib import contextmanager
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import cimpl
 
 from kafka_throttle._adapters.confluent import TRANSIENT, count_transient
-from kafka_throttle._core.gate import COMPILED
+from kafka_throttle._core.gate import COMPILED, PureGate
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
 
 if TYPE_CHECKING:
@@ -44,12 +45,15 @@ class Counts(Protocol):
 
     def brief(self, gate: Gate) -> Reading:
         """Return the counters that every visit to the slow path needs."""
+        ...  # noqa: PIE790 - pyright wants it
 
     def reading(self, gate: Gate) -> Reading:
         """Return all counters."""
+        ...  # noqa: PIE790 - pyright wants it
 
     def errors(self) -> dict[int, int]:
         """Return how many records failed with which error code."""
+        ...  # noqa: PIE790 - pyright wants it
 
     def begin_window(self, records_per_second: float) -> None:
         """Choose how many delays to measure, and forget the least round trip."""
@@ -68,8 +72,6 @@ class Meter(Counts, Protocol):
 class InterceptedAcks:
     """Counts by interceptors inside librdkafka."""
 
-    _constructing = threading.Lock()
-
     def __init__(self, acks: Any) -> None:
         self.counter = acks.AckCounter()
         self._path = acks.__file__
@@ -81,13 +83,12 @@ class InterceptedAcks:
 
     @contextmanager
     def constructing(self) -> Iterator[None]:
-        """Count for the client that is constructed here; one at a time in the process."""
-        with self._constructing:
-            self.counter.arm()
-            try:
-                yield
-            finally:
-                self.counter.disarm()
+        """Count for the client that this thread constructs here."""
+        self.counter.arm()
+        try:
+            yield
+        finally:
+            self.counter.disarm()
 
     def brief(self, gate: Gate) -> Reading:
         """Return the counters that every visit to the slow path needs."""
@@ -146,13 +147,16 @@ class ReportedAcks:
         self._requests = self._responses = 0
         self._response_time = 0.0
         self._last: dict[str, tuple[int, int]] = {}
-        self._counting = threading.Lock()
+        # Reentrant: a signal handler may ask for the statistics in the middle of a report.
+        self._counting = threading.RLock()
 
     def prepare(self, conf: dict[str, Any], gate: Gate) -> None:
         """Have every record reported, and the statistics told."""
-        conf["on_delivery"] = gate.report(conf.get("on_delivery"))
+        self._have_reports(conf, gate)
         theirs: Callable[[str], Any] | None = conf.get("stats_cb")
-        if "statistics.interval.ms" not in conf or not conf["statistics.interval.ms"]:
+        if "stats_cb" in conf and not callable(theirs):
+            return  # the client says so
+        if str(conf.get("statistics.interval.ms", 0)).strip() == "0":
             conf["statistics.interval.ms"] = 500
             theirs = None  # without an interval the client would not have called it
 
@@ -160,7 +164,16 @@ class ReportedAcks:
             self.take_statistics(text)
             return theirs(text) if theirs else None
 
-        conf["stats_cb"] = take_statistics
+        conf["stats_cb"] = gate.guard(take_statistics)
+
+    @staticmethod
+    def _have_reports(conf: dict[str, Any], gate: Gate) -> None:
+        if "on_delivery" not in conf or callable(conf["on_delivery"]):
+            conf["on_delivery"] = gate.report(conf.get("on_delivery"))
+        if conf.get("delivery.report.only.error") is True and isinstance(gate, PureGate):
+            # The client would keep the successes to itself, and every record has to be counted.
+            conf["delivery.report.only.error"] = False
+            gate.only_errors = True
 
     @contextmanager
     def constructing(self) -> Iterator[None]:
@@ -174,8 +187,6 @@ class ReportedAcks:
         if key:
             size += len(key)
         with self._counting:
-            self._acked += 1
-            self._acked_bytes += size
             if error is not None:
                 self._count_failure(error.code(), size)
             elif self._acked % self._every == 0:
@@ -183,6 +194,8 @@ class ReportedAcks:
                 self._delays[bucket_of(int(delay * 1e6))] += 1
                 self._delay_total += delay
                 self._samples += 1
+            self._acked += 1
+            self._acked_bytes += size
 
     def _count_failure(self, code: int, size: int) -> None:
         self._errors[code] = self._errors.get(code, 0) + 1
@@ -221,7 +234,10 @@ class ReportedAcks:
 
     def reading(self, gate: Gate) -> Reading:
         """Return all counters."""
-        brief = self.brief(gate)
+        with self._counting:
+            return self._reading(self.brief(gate))
+
+    def _reading(self, brief: Reading) -> Reading:
         return Reading(
             brief.admitted,
             brief.admitted_bytes,
@@ -236,7 +252,7 @@ class ReportedAcks:
             responses=self._responses,
             response_time=self._response_time,
             delays=Delays(tuple(self._delays), self._delay_total, self._samples),
-            client_full=gate.client_full,
+            client_full=brief.client_full,
         )
 
     def errors(self) -> dict[int, int]:
@@ -249,13 +265,14 @@ class ReportedAcks:
 
 
 _MAY_BE_WRITTEN = frozenset(
-    {
-        cimpl.KafkaError._MSG_TIMED_OUT,
-        cimpl.KafkaError._PURGE_INFLIGHT,
-        cimpl.KafkaError._TRANSPORT,
-        cimpl.KafkaError.REQUEST_TIMED_OUT,
-        cimpl.KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-    }
+    getattr(cimpl.KafkaError, name)
+    for name in (
+        "_MSG_TIMED_OUT",
+        "_PURGE_INFLIGHT",
+        "_TRANSPORT",
+        "REQUEST_TIMED_OUT",
+        "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+    )
 )
 
 
@@ -266,15 +283,14 @@ def _bound_interceptors() -> Any:
     try:
         import ctypes  # noqa: PLC0415 - 4 ms that the pure fallback need not pay
 
-        from kafka_throttle._adapters import _acks  # noqa: PLC0415 - optional
-
+        acks: Any = importlib.import_module("kafka_throttle._adapters._acks")
         # dlsym() on the client's own module searches the librdkafka that it is linked with, wherever that is.
         client = ctypes.CDLL(cimpl.__file__)
         addresses = [ctypes.cast(getattr(client, name), ctypes.c_void_p).value for name in _FUNCTIONS]
     except (ImportError, OSError, AttributeError):
         return None
-    _acks.bind(*addresses)
-    return _acks
+    acks.bind(*addresses)
+    return acks
 
 
 _interceptors: Any = ...

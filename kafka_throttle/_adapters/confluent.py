@@ -1,18 +1,18 @@
-"""What the facade needs to know of confluent_kafka: its settings, its classes, and which errors pass."""
+"""What the facade needs to know of confluent_kafka: its settings, and which errors pass."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from confluent_kafka import KafkaError, cimpl
+from confluent_kafka import KafkaError
 
 from kafka_throttle._core.limits import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRANSIENT", "ClientSettings", "count_transient", "instrumented_client"]
+__all__ = ["TRANSIENT", "ClientSettings", "count_transient"]
 
 # Errors that time or another broker can heal: they speak of congestion or outage, not of the record.
 TRANSIENT: frozenset[int] = frozenset(
@@ -106,26 +106,3 @@ def _number(conf: Mapping[str, Any], default: float, *names: str) -> float:
             except (TypeError, ValueError):
                 return default
     return default
-
-
-def instrumented_client(own: type) -> type | None:
-    """Return the class that tracing tools put in the place of the client's Producer, or None.
-
-    OpenTelemetry and Datadog rebind ``confluent_kafka.Producer``, New Relic ``confluent_kafka.cimpl.Producer``, and
-    they do it at any time; so this is asked for each new instance.
-    """
-    import confluent_kafka  # noqa: PLC0415 - the attribute is what counts, at this moment
-
-    for module in (confluent_kafka, cimpl):
-        current = module.Producer
-        if (
-            isinstance(current, type)
-            and issubclass(current, _STOCK)
-            and current is not _STOCK
-            and not issubclass(current, own)
-        ):
-            return current
-    return None
-
-
-_STOCK: type = cimpl.Producer

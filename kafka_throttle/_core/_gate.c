@@ -22,16 +22,87 @@
 static PyObject *name_value, *name_key, *name_callback, *name_on_delivery, *name_append;
 static PyTypeObject *GateType, *StandInType, *ReportType;
 
+enum { CALL, CALLBACK };
+
+/* How deep a thread is in calls of the client that run callbacks, and in callbacks. */
+typedef struct {
+    unsigned long thread; /* 0: free */
+    int depth[2];
+} Mark;
+
 typedef struct {
     PyObject_HEAD
     long long ticket, edge, bytes, byte_edge;
     long long client_full, refused;
     unsigned long deferring; /* ident of the thread whose callbacks are put off, 0 when there is none */
     PyCFunctionWithKeywords method; /* of forward_to, when it is a method written in C like the client's */
-    volatile int *producing; /* in the counter's memory, or idle below */
-    int idle;
-    PyObject *forward_to, *at_edge, *deferred, *counter;
+    PyCFunctionWithKeywords poll_method; /* of poll, in the same way */
+    volatile unsigned long *producing; /* in the counter's memory, or idle below */
+    unsigned long idle;
+    Mark *marks;
+    Py_ssize_t mark_count;
+    char abandoned;
+    PyObject *forward_to, *at_edge, *deferred, *counter, *poll;
 } Gate;
+
+/* ---- Marks: which threads are inside the client ---- */
+
+static Mark *
+mark_of(Gate *self, unsigned long thread)
+{
+    for (Py_ssize_t i = 0; i < self->mark_count; i++)
+        if (self->marks[i].thread == thread)
+            return &self->marks[i];
+    return NULL;
+}
+
+static int
+enter(Gate *self, int what)
+{
+    unsigned long thread = PyThread_get_thread_ident();
+    Mark *mark = mark_of(self, thread);
+    if (!mark && !(mark = mark_of(self, 0))) {
+        Mark *more = PyMem_Realloc(self->marks, (size_t)(self->mark_count + 4) * sizeof(Mark));
+        if (!more) {
+            PyErr_NoMemory();
+            return -1;
+        }
+        memset(more + self->mark_count, 0, 4 * sizeof(Mark));
+        mark = more + self->mark_count;
+        self->marks = more;
+        self->mark_count += 4;
+    }
+    mark->thread = thread;
+    mark->depth[what]++;
+    return 0;
+}
+
+static void
+leave(Gate *self, int what)
+{
+    Mark *mark = mark_of(self, PyThread_get_thread_ident());
+    mark->depth[what]--;
+    if (!mark->depth[CALL] && !mark->depth[CALLBACK])
+        mark->thread = 0;
+}
+
+static int
+is_in_callback(Gate *self)
+{
+    Mark *mark = mark_of(self, PyThread_get_thread_ident());
+    return mark && mark->depth[CALLBACK];
+}
+
+static PyObject *
+call_marked(Gate *self, int what, PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    PyObject *result;
+    if (enter(self, what) < 0)
+        return NULL;
+    result = PyObject_Vectorcall(callable, args, nargsf, kwnames);
+    leave(self, what);
+    return result;
+}
 
 /* ---- StandIn: takes the place of one of the user's callbacks ---- */
 
@@ -60,17 +131,26 @@ static PyObject *
 standin_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     StandIn *self = (StandIn *)callable;
+    if (kwnames && PyTuple_GET_SIZE(kwnames))
+        return PyErr_Format(PyExc_TypeError, "the stand-in for %R takes no keyword arguments", self->callback);
     if (self->gate->deferring && self->gate->deferring == PyThread_get_thread_ident())
         return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
-    return PyObject_Vectorcall(self->callback, args, nargsf, kwnames);
+    return call_marked(self->gate, CALLBACK, self->callback, args, nargsf, NULL);
 }
 
 static PyObject *
-standin_fill(StandIn *self, Gate *gate, PyObject *callback)
+guard_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    StandIn *self = (StandIn *)callable;
+    return call_marked(self->gate, CALLBACK, self->callback, args, nargsf, kwnames);
+}
+
+static PyObject *
+standin_fill(StandIn *self, vectorcallfunc vectorcall, Gate *gate, PyObject *callback)
 {
     if (!self)
         return NULL;
-    self->vectorcall = standin_call;
+    self->vectorcall = vectorcall;
     self->gate = (Gate *)Py_NewRef((PyObject *)gate);
     self->callback = Py_NewRef(callback);
     return (PyObject *)self;
@@ -81,7 +161,7 @@ standin_fill(StandIn *self, Gate *gate, PyObject *callback)
 static PyObject *
 report_for(Gate *gate, PyObject *callback)
 {
-    return standin_fill(PyObject_New(StandIn, ReportType), gate, callback);
+    return standin_fill(PyObject_New(StandIn, ReportType), standin_call, gate, callback);
 }
 
 static int
@@ -212,22 +292,38 @@ keywords_as_dict(PyObject *const *values, PyObject *kwnames)
 /* A method written in C that takes a tuple and a dict is called directly: going through its descriptor would cost
  * another 10 ns a record. The producer's type was checked on the way in. */
 static PyObject *
-call_forward(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+call_method(PyCFunctionWithKeywords method, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
-    PyObject *positional, *keywords = NULL, *result = NULL;
-    Py_ssize_t nargs = PyVectorcall_NARGS(nargsf);
-    if (!self->method)
-        return PyObject_Vectorcall(self->forward_to, args, nargsf, kwnames);
-    positional = PyTuple_New(nargs - 1);
+    PyObject *positional = PyTuple_New(nargs - 1), *keywords = NULL, *result = NULL;
     if (!positional)
         return NULL;
     for (Py_ssize_t i = 1; i < nargs; i++)
         PyTuple_SET_ITEM(positional, i - 1, Py_NewRef(args[i]));
     if (!kwnames || (keywords = keywords_as_dict(args + nargs, kwnames)))
-        result = self->method(args[0], positional, keywords);
+        result = method(args[0], positional, keywords);
     Py_DECREF(positional);
     Py_XDECREF(keywords);
     return result;
+}
+
+/* The C function of a method that can be called so, else NULL. */
+static PyCFunctionWithKeywords
+function_of(PyObject *method)
+{
+    PyMethodDef *definition;
+    if (!Py_IS_TYPE(method, &PyMethodDescr_Type))
+        return NULL;
+    definition = ((PyMethodDescrObject *)method)->d_method;
+    return definition->ml_flags == (METH_VARARGS | METH_KEYWORDS)
+               ? (PyCFunctionWithKeywords)(void (*)(void))definition->ml_meth
+               : NULL;
+}
+
+static PyObject *
+call_forward(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    return self->method ? call_method(self->method, args, PyVectorcall_NARGS(nargsf), kwnames)
+                        : PyObject_Vectorcall(self->forward_to, args, nargsf, kwnames);
 }
 
 /* Calls the client with stand-ins in the place of the user's callbacks. */
@@ -263,7 +359,7 @@ gate_pass(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames, l
     PyObject *result;
     self->ticket++;
     self->bytes += size;
-    *self->producing = 1;
+    *self->producing = PyThread_get_thread_ident();
     result = call_client(self, args, nargsf, kwnames, callbacks);
     *self->producing = 0;
     if (!result) {
@@ -292,28 +388,37 @@ gate_admit(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 }
 
 static PyObject *
-gate_forward(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+gate_forward(PyObject *gate, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
+    Gate *self = (Gate *)gate;
     Py_ssize_t callbacks[2];
     long long size;
-    if (nargs < 1) {
+    if (nargs < 1 || (self->method && !PyObject_TypeCheck(args[0], PyDescr_TYPE(self->forward_to)))) {
         PyErr_SetString(PyExc_TypeError, "forward() needs the producer as its first argument");
         return NULL;
     }
     size = measure(args, nargs, kwnames, callbacks);
-    return gate_pass((Gate *)self, args, (size_t)nargs, kwnames, size, callbacks);
+    return gate_pass(self, args, (size_t)nargs, kwnames, size, callbacks);
+}
+
+static PyObject *
+new_standin(vectorcallfunc vectorcall, PyObject *gate, PyObject *callback)
+{
+    if (!PyCallable_Check(callback))
+        return PyErr_Format(PyExc_TypeError, "expected a callable, got %R", callback);
+    return standin_fill((StandIn *)StandInType->tp_alloc(StandInType, 0), vectorcall, (Gate *)gate, callback);
 }
 
 static PyObject *
 gate_stand_in(PyObject *self, PyObject *callback)
 {
-    PyObject *standin;
-    if (!PyCallable_Check(callback)) {
-        PyErr_Format(PyExc_TypeError, "expected a callable, got %R", callback);
-        return NULL;
-    }
-    standin = standin_fill((StandIn *)StandInType->tp_alloc(StandInType, 0), (Gate *)self, callback);
-    return standin;
+    return new_standin(standin_call, self, callback);
+}
+
+static PyObject *
+gate_guard(PyObject *self, PyObject *callback)
+{
+    return new_standin(guard_call, self, callback);
 }
 
 static PyObject *
@@ -341,15 +446,37 @@ gate_open(PyObject *gate, PyObject *args)
 }
 
 static PyObject *
+call_first(Gate *self, int what, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    if (nargs < 1) {
+        PyErr_SetString(PyExc_TypeError, "expected a callable as the first argument");
+        return NULL;
+    }
+    return call_marked(self, what, args[0], args + 1, (size_t)nargs - 1, kwnames);
+}
+
+static PyObject *
+gate_serve(PyObject *self, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
+{
+    return call_first((Gate *)self, CALL, args, nargs, kwnames);
+}
+
+static PyObject *
+gate_run(PyObject *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    return call_first((Gate *)self, CALLBACK, args, nargs, NULL);
+}
+
+static PyObject *
 gate_batch(PyObject *gate, PyObject *const *args, Py_ssize_t nargs, PyObject *kwnames)
 {
     Gate *self = (Gate *)gate;
     PyObject *result;
     if (nargs < 1) {
-        PyErr_SetString(PyExc_TypeError, "batch() needs a callable as its first argument");
+        PyErr_SetString(PyExc_TypeError, "expected a callable as the first argument");
         return NULL;
     }
-    *self->producing = 1;
+    *self->producing = PyThread_get_thread_ident();
     result = PyObject_Vectorcall(args[0], args + 1, (size_t)nargs - 1, kwnames);
     *self->producing = 0;
     return result;
@@ -360,6 +487,25 @@ gate_close(PyObject *gate, PyObject *unused)
 {
     ((Gate *)gate)->edge = ((Gate *)gate)->byte_edge = -1;
     Py_RETURN_NONE;
+}
+
+static PyObject *
+gate_abandon(PyObject *gate, PyObject *unused)
+{
+    ((Gate *)gate)->abandoned = 1;
+    return gate_close(gate, unused);
+}
+
+static PyObject *
+gate_get_in_callback(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(is_in_callback((Gate *)self));
+}
+
+static PyObject *
+gate_get_in_client(PyObject *self, void *unused)
+{
+    return PyBool_FromLong(mark_of((Gate *)self, PyThread_get_thread_ident()) != NULL);
 }
 
 static PyObject *
@@ -379,11 +525,13 @@ gate_size_of(PyObject *module, PyObject *const *args, Py_ssize_t nargs, PyObject
 static PyObject *
 gate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"forward_to", "at_edge", "deferred", "counter", NULL};
-    PyObject *forward_to, *at_edge, *deferred, *counter = Py_None;
+    static char *names[] = {"forward_to", "at_edge", "deferred", "counter", "poll", NULL};
+    PyObject *forward_to, *at_edge, *deferred, *counter = Py_None, *poll = Py_None;
     void *producing = NULL;
     Gate *self;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|O:Gate", names, &forward_to, &at_edge, &deferred, &counter))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OOO|OO:Gate", names, &forward_to, &at_edge, &deferred, &counter,
+                                     &poll) ||
+        PyObject_Size(deferred) < 0)
         return NULL;
     if (counter != Py_None) {
         PyObject *address = PyObject_GetAttrString(counter, "address");
@@ -395,11 +543,9 @@ gate_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
     self = (Gate *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
-    if (Py_IS_TYPE(forward_to, &PyMethodDescr_Type)) {
-        PyMethodDef *method = ((PyMethodDescrObject *)forward_to)->d_method;
-        if (method->ml_flags == (METH_VARARGS | METH_KEYWORDS))
-            self->method = (PyCFunctionWithKeywords)(void (*)(void))method->ml_meth;
-    }
+    self->method = function_of(forward_to);
+    self->poll_method = function_of(poll);
+    self->poll = Py_NewRef(poll);
     self->forward_to = Py_NewRef(forward_to);
     self->at_edge = Py_NewRef(at_edge);
     self->deferred = Py_NewRef(deferred);
@@ -416,6 +562,7 @@ gate_traverse(Gate *self, visitproc visit, void *arg)
     Py_VISIT(self->at_edge);
     Py_VISIT(self->deferred);
     Py_VISIT(self->counter);
+    Py_VISIT(self->poll);
     return 0;
 }
 
@@ -427,7 +574,9 @@ gate_dealloc(Gate *self)
     Py_CLEAR(self->forward_to);
     Py_CLEAR(self->at_edge);
     Py_CLEAR(self->deferred);
-    Py_CLEAR(self->counter); /* after this the mark is gone */
+    Py_CLEAR(self->counter); /* after this the memory behind producing is gone */
+    Py_CLEAR(self->poll);
+    PyMem_Free(self->marks);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
 }
@@ -448,23 +597,36 @@ static PyMethodDef gate_methods[] = {
     {"forward", (PyCFunction)(void (*)(void))gate_forward, METH_FASTCALL | METH_KEYWORDS,
      "forward(producer, topic, value=None, key=None, ...): count the record and hand it to the client."},
     {"stand_in", gate_stand_in, METH_O, "stand_in(callback): a callable that calls or defers it."},
+    {"guard", gate_guard, METH_O, "guard(callback): a callable that calls it, as a callback, and never defers it."},
+    {"serve", (PyCFunction)(void (*)(void))gate_serve, METH_FASTCALL | METH_KEYWORDS,
+     "serve(call, ...): make one of the client's calls that run callbacks."},
+    {"run", (PyCFunction)(void (*)(void))gate_run, METH_FASTCALL, "run(callback, ...): call it as a callback."},
     {"add", gate_add, METH_VARARGS, "add(records, bytes): count records that reached the client by another way."},
     {"open", gate_open, METH_VARARGS, "open(records, bytes, record_bytes): let so much pass from now on."},
     {"batch", (PyCFunction)(void (*)(void))gate_batch, METH_FASTCALL | METH_KEYWORDS,
      "batch(produce_batch, ...): make the client's call for a batch; count it with add() afterwards."},
     {"close", gate_close, METH_NOARGS, "close(): let nothing pass."},
+    {"abandon", gate_abandon, METH_NOARGS, "abandon(): let nothing pass any more, in a forked child."},
     {"report", gate_report, METH_O, "report(callback or None): a stand-in for a delivery callback."},
     {"size_of", (PyCFunction)(void (*)(void))gate_size_of, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
      "size_of(producer, topic, value=None, key=None, ...): bytes of value and key."},
     {NULL},
 };
 
+static PyGetSetDef gate_getset[] = {
+    {"in_callback", gate_get_in_callback, NULL, "Whether this thread is inside a callback.", NULL},
+    {"in_client", gate_get_in_client, NULL,
+     "Whether this thread is inside a callback, or a call of the client that runs callbacks.", NULL},
+    {NULL},
+};
+
 static PyType_Slot gate_slots[] = {
-    {Py_tp_doc, "Gate(forward_to, at_edge, deferred, counter=None): see kafka_throttle._core.gate."},
+    {Py_tp_doc, "Gate(forward_to, at_edge, deferred, counter=None, poll=None): see kafka_throttle._core.gate."},
     {Py_tp_new, gate_new},
     {Py_tp_traverse, gate_traverse},
     {Py_tp_dealloc, gate_dealloc},
     {Py_tp_members, gate_members},
+    {Py_tp_getset, gate_getset},
     {Py_tp_methods, gate_methods},
     {0, NULL},
 };
@@ -476,29 +638,58 @@ static PyType_Spec gate_spec = {
     .slots = gate_slots,
 };
 
-/* ---- GatedMethod: the class attribute `produce` ---- */
+/* ---- GatedMethod: the class attributes `produce` and `poll` ---- */
 
 typedef struct {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     PyTypeObject *owner; /* set by __set_name__ */
     Py_ssize_t offset;   /* of the slot that holds the instance's gate */
-    PyObject *without_gate, *name, *qualname, *doc, *signature;
+    PyObject *otherwise, *name, *qualname, *doc, *signature;
 } GatedMethod;
 
+/* Returns what the instance's slot holds (borrowed, may be NULL), or -1 when there is no instance. */
+static int
+find_gate(GatedMethod *self, PyObject *const *args, size_t nargsf, PyObject **gate)
+{
+    if (!self->owner || PyVectorcall_NARGS(nargsf) < 1 || !PyObject_TypeCheck(args[0], self->owner)) {
+        PyErr_Format(PyExc_TypeError, "unbound method %S() needs a producer as its first argument", self->name);
+        return -1;
+    }
+    *gate = *(PyObject **)((char *)args[0] + self->offset);
+    return 0;
+}
+
 static PyObject *
-gated_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+produce_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     GatedMethod *self = (GatedMethod *)callable;
     PyObject *gate;
-    if (!self->owner || PyVectorcall_NARGS(nargsf) < 1 || !PyObject_TypeCheck(args[0], self->owner)) {
-        PyErr_Format(PyExc_TypeError, "unbound method %S() needs a producer as its first argument", self->name);
+    if (find_gate(self, args, nargsf, &gate) < 0)
         return NULL;
-    }
-    gate = *(PyObject **)((char *)args[0] + self->offset);
-    if (!gate || !Py_IS_TYPE(gate, GateType)) /* not initialised: the client has the words for it */
-        return PyObject_Vectorcall(self->without_gate, args, nargsf, kwnames);
-    return gate_admit((Gate *)gate, args, nargsf, kwnames);
+    if (gate && Py_IS_TYPE(gate, GateType))
+        return gate_admit((Gate *)gate, args, nargsf, kwnames);
+    /* The facade is switched off, or the instance was never initialised, for which the client has the words. */
+    return PyObject_Vectorcall(gate ? gate : self->otherwise, args, nargsf, kwnames);
+}
+
+/* The usual poll() has nothing to run but what the client does. */
+static PyObject *
+poll_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
+{
+    GatedMethod *self = (GatedMethod *)callable;
+    PyObject *slot, *result;
+    Gate *gate;
+    if (find_gate(self, args, nargsf, &slot) < 0)
+        return NULL;
+    gate = slot && Py_IS_TYPE(slot, GateType) ? (Gate *)slot : NULL;
+    if (!gate || !gate->poll_method || gate->abandoned || PyObject_Size(gate->deferred) || is_in_callback(gate))
+        return PyObject_Vectorcall(self->otherwise, args, nargsf, kwnames);
+    if (enter(gate, CALL) < 0)
+        return NULL;
+    result = call_method(gate->poll_method, args, PyVectorcall_NARGS(nargsf), kwnames);
+    leave(gate, CALL);
+    return result;
 }
 
 static PyObject *
@@ -514,17 +705,19 @@ gated_set_name(PyObject *callable, PyObject *args)
     PyObject *owner, *name, *slot;
     if (!PyArg_ParseTuple(args, "O!U:__set_name__", &PyType_Type, &owner, &name))
         return NULL;
-    slot = PyObject_GetAttrString(owner, "_gate");
+    if (self->owner) /* a subclass gives the method one more name */
+        Py_RETURN_NONE;
+    slot = PyObject_GetAttrString(owner, "__gate__");
     if (!slot)
         return NULL;
     if (!Py_IS_TYPE(slot, &PyMemberDescr_Type) || ((PyMemberDescrObject *)slot)->d_member->type != Py_T_OBJECT_EX) {
         Py_DECREF(slot);
-        PyErr_Format(PyExc_TypeError, "%R needs a slot named _gate", owner);
+        PyErr_Format(PyExc_TypeError, "%R needs a slot named __gate__", owner);
         return NULL;
     }
     self->offset = ((PyMemberDescrObject *)slot)->d_member->offset;
     Py_DECREF(slot);
-    Py_XSETREF(self->owner, (PyTypeObject *)Py_NewRef(owner));
+    self->owner = (PyTypeObject *)Py_NewRef(owner);
     Py_XSETREF(self->name, Py_NewRef(name));
     Py_XSETREF(self->qualname, PyUnicode_FromFormat("%s.%U", ((PyTypeObject *)owner)->tp_name, name));
     Py_RETURN_NONE;
@@ -533,20 +726,23 @@ gated_set_name(PyObject *callable, PyObject *args)
 static PyObject *
 gated_new(PyTypeObject *type, PyObject *args, PyObject *kwargs)
 {
-    static char *names[] = {"without_gate", "doc", "text_signature", NULL};
-    PyObject *without_gate, *doc, *signature;
+    static char *names[] = {"otherwise", "doc", "text_signature", "poll", NULL};
+    PyObject *otherwise, *doc, *signature;
+    int poll = 0;
     GatedMethod *self;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUU:GatedMethod", names, &without_gate, &doc, &signature))
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "OUU|$p:GatedMethod", names, &otherwise, &doc, &signature, &poll))
         return NULL;
     self = (GatedMethod *)type->tp_alloc(type, 0);
     if (!self)
         return NULL;
-    self->vectorcall = gated_call;
-    self->without_gate = Py_NewRef(without_gate);
+    self->vectorcall = poll ? poll_call : produce_call;
+    self->otherwise = Py_NewRef(otherwise);
     self->doc = Py_NewRef(doc);
     self->signature = Py_NewRef(signature);
-    self->name = PyUnicode_FromString("produce");
-    self->qualname = PyUnicode_FromString("produce");
+    self->name = PyUnicode_FromString(poll ? "poll" : "produce");
+    self->qualname = Py_XNewRef(self->name);
+    if (!self->name)
+        Py_CLEAR(self);
     return (PyObject *)self;
 }
 
@@ -555,7 +751,7 @@ gated_traverse(GatedMethod *self, visitproc visit, void *arg)
 {
     Py_VISIT(Py_TYPE(self));
     Py_VISIT(self->owner);
-    Py_VISIT(self->without_gate);
+    Py_VISIT(self->otherwise);
     return 0;
 }
 
@@ -563,7 +759,7 @@ static int
 gated_clear(GatedMethod *self)
 {
     Py_CLEAR(self->owner);
-    Py_CLEAR(self->without_gate);
+    Py_CLEAR(self->otherwise);
     return 0;
 }
 

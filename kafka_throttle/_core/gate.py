@@ -13,13 +13,20 @@ Two implementations, one protocol, one test suite:
 
 Callbacks of the user are replaced by stand-ins. While the facade itself polls (`deferring`), they put the call into
 `deferred`, for the user's own poll() or flush(), which is where the client would have run it.
+
+The gate also knows what each thread is doing. `in_callback`: a poll() here would abort the process. `in_client`: here
+or in a signal handler that interrupted the client's poll(); the user may poll there, and usually leaves with an
+exception afterwards, but if the facade did, the client would crash at its next callback.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import itertools
 import os
 import threading
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -27,21 +34,40 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable, Iterator
 
-__all__ = ["COMPILED", "Gate", "PureGate", "gated_method"]
+__all__ = ["COMPILED", "Gate", "PureGate", "gated_method", "gated_poll"]
 
-_SIGNATURE = "($self, topic, value=None, key=None, partition=-1, callback=None, on_delivery=None, timestamp=0, headers=None)"
-_UNSET: Any = object()
+
+def _signature(**defaults: Any) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [inspect.Parameter(name, kind, default=default) for name, default in defaults.items()]
+    return inspect.Signature([inspect.Parameter("self", kind), *parameters])
+
+
+# The client's methods tell none.
+_PRODUCE = _signature(
+    topic=inspect.Parameter.empty,
+    value=None,
+    key=None,
+    partition=-1,
+    callback=None,
+    on_delivery=None,
+    timestamp=0,
+    headers=None,
+)
+_POLL = _signature(timeout=-1)
 
 
 class Gate(Protocol):
-    """What the shell needs of a gate.
+    r"""What the shell needs of a gate.
 
     Attributes:
         ticket: Records admitted since the start.
         client_full: BufferErrors that the client raised.
         refused: Records that the client refused with another error.
+        in_callback: Whether this thread is inside a callback.
+        in_client: Whether this thread is inside a callback, or a call of the client that runs callbacks.
         deferring: Ident of the thread whose callbacks are deferred; 0 for none.
-        deferred: Calls that wait for the user's poll, each (callback, \\*arguments).
+        deferred: Calls that wait for the user's poll, each (callback, \*arguments).
     """
 
     @property
@@ -51,6 +77,10 @@ class Gate(Protocol):
     @property
     def refused(self) -> int: ...
     @property
+    def in_callback(self) -> bool: ...
+    @property
+    def in_client(self) -> bool: ...
+    @property
     def deferred(self) -> deque[tuple[Any, ...]]: ...
 
     deferring: int
@@ -58,23 +88,38 @@ class Gate(Protocol):
     def forward(self, producer: Any, /, *args: Any, **kwargs: Any) -> None:
         """Count one record and hand it to the client, whose errors pass through."""
 
-    def open(self, records: int, bytes: int, record_bytes: float, /) -> None:
+    def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002
         """Let so many records and bytes pass from now on."""
 
     def close(self) -> None:
         """Let nothing pass."""
 
-    def add(self, records: int, bytes: int, /) -> None:
+    def abandon(self) -> None:
+        """Let nothing pass any more, in a forked child: other threads of the parent may have held locks."""
+
+    def add(self, records: int, bytes: int, /) -> None:  # noqa: A002
         """Count records that reached the client by another way."""
 
     def batch(self, produce_batch: Callable[..., int], /, *args: Any, **kwargs: Any) -> int:
         """Make the client's call for a batch; count it with `add` afterwards."""
+        ...  # noqa: PIE790 - pyright wants it
 
     def stand_in(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
         """Return a callable that calls or defers `callback`."""
+        ...  # noqa: PIE790 - pyright wants it
+
+    def guard(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
+        """Return a callable that calls `callback` as a callback, and never defers it."""
+        ...  # noqa: PIE790 - pyright wants it
 
     def report(self, callback: Callable[..., Any] | None, /) -> Callable[..., Any] | None:
         """Return the stand-in for a delivery callback."""
+
+    def serve(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Make one of the client's calls that run callbacks."""
+
+    def run(self, callback: Callable[..., Any], /, *args: Any) -> Any:
+        """Call what was deferred, as a callback."""
 
 
 class PureGate:
@@ -85,18 +130,25 @@ class PureGate:
         at_edge: The slow path, in the same form.
         deferred: Where deferred calls are kept.
         count_report: Called with each report (error, message), before the user's callback.
+
+    Attributes:
+        only_errors: Whether the user's callback is for failed records alone.
     """
 
     __slots__ = (
         "_adding",
         "_at_edge",
+        "_callbacks",
+        "_calls",
         "_count_report",
         "_forward_to",
         "_granted",
+        "_reported",
         "_strip",
         "client_full",
         "deferred",
         "deferring",
+        "only_errors",
         "refused",
     )
 
@@ -109,60 +161,81 @@ class PureGate:
     ) -> None:
         self._forward_to = forward_to
         self._at_edge = at_edge
-        self._count_report = count_report or (lambda error, message: None)
+        self._count_report = count_report or _count_nothing
         self._granted = 0
         self._strip: Iterator[None] = itertools.repeat(None, 0)
-        self._adding = threading.Lock()
+        # Reentrant: a signal handler may produce in the middle of an update.
+        self._adding = threading.RLock()
+        self._calls: list[int] = []
+        self._callbacks: list[int] = []
         self.deferred = deferred
+        self._reported = self._report_taker()
         self.deferring = 0
+        self.only_errors = False
         self.client_full = 0
         self.refused = 0
+
+    # ---- tickets
 
     @property
     def ticket(self) -> int:
         """Records admitted since the start."""
-        return self._granted - self._strip.__length_hint__()  # type: ignore[attr-defined, no-any-return]
+        with self._adding:
+            return self._granted - self._strip.__length_hint__()  # type: ignore[attr-defined, no-any-return]
 
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the compiled twin's name
         """Let so many records pass from now on, fewer when they would weigh more than `bytes`."""
-        records = max(0, min(records, int(bytes / record_bytes) or 1))
-        with self._adding:
-            self._take_in_strip()
-            self._granted += records
-            self._strip = itertools.repeat(None, records)
+        self._renew(max(0, min(records, int(bytes / record_bytes) or 1)))
 
     def close(self) -> None:
         """Let nothing pass."""
+        self._renew(0)
+
+    def abandon(self) -> None:
+        """Let nothing pass any more, in a forked child: other threads of the parent may have held the lock."""
+        self._adding = threading.RLock()
+        self.close()
+
+    def _renew(self, records: int) -> None:
+        """Replace the strip, so that tickets are never missing from the count, whatever comes in between."""
+        strip = itertools.repeat(None, records)
         with self._adding:
-            self._take_in_strip()
+            self._granted += records
+            old, self._strip = self._strip, strip
+            # list() takes all that is left in one step under the GIL: whoever holds the old strip finds it empty.
+            left = len(list(old))
+            self._granted -= left
 
     def add(self, records: int, bytes: int, /) -> None:  # noqa: A002, ARG002 - the compiled twin's signature
         """Count records that reached the client by another way, or, with -1, one that did not reach it."""
         with self._adding:
             self._granted += records
 
-    @staticmethod
-    def batch(produce_batch: Callable[..., int], /, *args: Any, **kwargs: Any) -> int:
-        """Make the client's call for a batch; the compiled twin marks it for its counter."""
-        return produce_batch(*args, **kwargs)
+    def _back(self, *, full: bool) -> None:
+        with self._adding:
+            self._granted -= 1
+            if full:
+                self.client_full += 1
+            else:
+                self.refused += 1
 
-    def _take_in_strip(self) -> None:
-        # list() takes all that is left in one step under the GIL: whoever holds the old strip finds it empty.
-        self._granted -= len(list(self._strip))
+    # ---- the way of a record
 
     def admit(self, producer: Any, /, *args: Any, **kwargs: Any) -> None:
         """Take a ticket and go to the client, or to the slow path when there is none."""
-        for _ in self._strip:
+        for _ in self._strip:  # no loop: it takes one, or none
             try:
                 args_, kwargs_ = self._with_stand_ins(args, kwargs)
                 return self._forward_to(producer, *args_, **kwargs_)
-            except BufferError:
-                self._back(full=1)
+            except BufferError:  # noqa: PERF203
+                self._back(full=True)
                 break
             except BaseException:
-                self._back(full=0)
+                self._back(full=False)
                 raise
         return self._at_edge(producer, *args, **kwargs)
+
+    __call__ = admit
 
     def forward(self, producer: Any, /, *args: Any, **kwargs: Any) -> None:
         """Count one record and hand it to the client, whose errors pass through."""
@@ -174,120 +247,133 @@ class PureGate:
             self._back(full=isinstance(error, BufferError))
             raise
 
-    def _back(self, *, full: bool | int) -> None:
-        self.add(-1, 0)
-        if full:
-            self.client_full += 1
-        else:
-            self.refused += 1
+    @staticmethod
+    def batch(produce_batch: Callable[..., int], /, *args: Any, **kwargs: Any) -> int:
+        """Make the client's call for a batch; the compiled twin marks it for its counter."""
+        return produce_batch(*args, **kwargs)
 
     def _with_stand_ins(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        for name in ("callback", "on_delivery"):
-            if kwargs.get(name) is not None:
-                kwargs = {**kwargs, name: self.report(kwargs[name])}
+        if (given := kwargs.get("on_delivery")) is not None:
+            kwargs = {**kwargs, "on_delivery": partial(self._reported, given)}
+        if (given := kwargs.get("callback")) is not None:
+            kwargs = {**kwargs, "callback": partial(self._reported, given)}
         if len(args) > 4:
             callbacks = (given if given is None else self.report(given) for given in args[4:6])
             args = (*args[:4], *callbacks, *args[6:])
         return args, kwargs
 
+    # ---- callbacks
+
+    @property
+    def in_callback(self) -> bool:
+        """Whether this thread is inside a callback."""
+        return get_ident() in self._callbacks
+
+    @property
+    def in_client(self) -> bool:
+        """Whether this thread is inside a callback, or a call of the client that runs callbacks."""
+        ident = get_ident()
+        return ident in self._calls or ident in self._callbacks
+
+    def serve(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+        """Make one of the client's calls that run callbacks."""
+        ident = get_ident()
+        self._calls.append(ident)
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self._calls.remove(ident)
+
+    def run(self, callback: Callable[..., Any], /, *args: Any) -> Any:
+        """Call what was deferred, as a callback."""
+        ident = get_ident()
+        self._callbacks.append(ident)
+        try:
+            return callback(*args)
+        finally:
+            self._callbacks.remove(ident)
+
     def stand_in(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
         """Return a callable that calls or defers `callback`."""
-        if not callable(callback):
-            raise TypeError(f"expected a callable, got {callback!r}")
+        _check_callable(callback)
 
         def standing_in(*args: Any) -> Any:
             if self.deferring and self.deferring == get_ident():
                 return self.deferred.append((callback, *args))
-            return callback(*args)
+            return self.run(callback, *args)
 
         return standing_in
 
-    def report(self, callback: Callable[..., Any] | None, /) -> Callable[..., Any]:
-        """Return the stand-in for a delivery callback; it counts the report first."""
-        count_report = self._count_report
-        if callback is None:
-            return count_report
-        if not callable(callback):
-            return callback  # the client calls it and says what is wrong, as it does without the facade
+    def guard(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
+        """Return a callable that calls `callback` as a callback, and never defers it."""
+        _check_callable(callback)
 
-        def reported(error: Any, message: Any) -> Any:
-            count_report(error, message)
-            if self.deferring and self.deferring == get_ident():
-                return self.deferred.append((callback, error, message))
-            return callback(error, message)
+        def guarded(*args: Any) -> Any:
+            return self.run(callback, *args)
+
+        return guarded
+
+    def report(self, callback: Callable[..., Any] | None, /) -> Callable[..., Any]:
+        """Return the stand-in for a delivery callback; it counts the report first.
+
+        What is not callable is called all the same, as the client does: that is where its TypeError comes from.
+        """
+        return self.guard(self._count_report) if callback is None else partial(self._reported, callback)
+
+    def _report_taker(self) -> Callable[[Callable[..., Any], Any, Any], Any]:
+        """Return what every report goes through: as a closure, which is the cheapest form that Python has."""
+        gate, callbacks, count_report = self, self._callbacks, self._count_report
+
+        def reported(callback: Callable[..., Any], error: Any, message: Any) -> Any:
+            ident = get_ident()
+            callbacks.append(ident)
+            try:
+                count_report(error, message)
+                if error is None and gate.only_errors:
+                    return None
+                if gate.deferring == ident:
+                    return gate.deferred.append((callback, error, message))
+                return callback(error, message)
+            finally:
+                callbacks.remove(ident)
 
         return reported
 
-    def shortcut(self, producer: Any) -> Callable[..., None]:
-        """Return `admit` for one producer as a closure: the cheapest form that Python has."""
-        forward = self._forward_to.__get__(producer)
-        gate = self
+    # ---- the same as closures, for one producer
 
-        def produce(
-            topic: str,
-            value: Any = None,
-            key: Any = None,
-            partition: Any = _UNSET,
-            callback: Any = _UNSET,
-            on_delivery: Any = _UNSET,
-            timestamp: Any = _UNSET,
-            headers: Any = _UNSET,
-        ) -> None:
+    def produce_of(self, producer: Any) -> Callable[..., None]:
+        """Return `admit` for one producer."""
+        gate, forward = self, self._forward_to.__get__(producer)
+
+        def produce(*args: Any, **kwargs: Any) -> None:
             for _ in gate._strip:
                 try:
-                    if partition is callback is on_delivery is timestamp is headers:
-                        return forward(topic, value) if key is None else forward(topic, value, key)
-                    return forward(
-                        topic, value, key, **rest(partition, callback, on_delivery, timestamp, headers)
-                    )
-                except BufferError:
-                    gate._back(full=1)
+                    if kwargs or len(args) > 4:
+                        args_, kwargs_ = gate._with_stand_ins(args, kwargs)
+                        return forward(*args_, **kwargs_)  # type: ignore[no-any-return]
+                    return forward(*args)  # type: ignore[no-any-return]
+                except BufferError:  # noqa: PERF203
+                    gate._back(full=True)
                     break
                 except BaseException:
-                    gate._back(full=0)
+                    gate._back(full=False)
                     raise
-            more = given(partition, callback, on_delivery, timestamp, headers)
-            return gate._at_edge(producer, topic, value, key, **more)
+            return gate._at_edge(producer, *args, **kwargs)
 
-        def rest(
-            partition: Any, callback: Any, on_delivery: Any, timestamp: Any, headers: Any
-        ) -> dict[str, Any]:
-            more = {}
-            if partition is not _UNSET:
-                more["partition"] = partition
-            if callback is not _UNSET:
-                more["callback"] = callback if callback is None else gate.report(callback)
-            if on_delivery is not _UNSET:
-                more["on_delivery"] = on_delivery if on_delivery is None else gate.report(on_delivery)
-            if timestamp is not _UNSET:
-                more["timestamp"] = timestamp
-            if headers is not _UNSET:
-                more["headers"] = headers
-            return more
-
-        names = ("partition", "callback", "on_delivery", "timestamp", "headers")
-
-        def given(*values: Any) -> dict[str, Any]:
-            return {name: value for name, value in zip(names, values, strict=True) if value is not _UNSET}
-
-        produce.__doc__ = getattr(type(producer).produce, "__doc__", None)
+        produce.__doc__ = type(producer).produce.__doc__
+        produce.__signature__ = _PRODUCE.replace(parameters=[*_PRODUCE.parameters.values()][1:])  # type: ignore[attr-defined]
         return produce
 
 
-def _pure_gated_method(without_gate: Callable[..., None], doc: str, signature: str) -> Any:
-    """Return the class attribute `produce` for the twin."""
+def _count_nothing(error: Any, message: Any) -> None:
+    """Stand in for a meter."""
 
-    def produce(self: Any, /, *args: Any, **kwargs: Any) -> None:
-        gate = getattr(self, "_gate", None)
-        if gate is None:
-            return without_gate(self, *args, **kwargs)
-        return gate.admit(self, *args, **kwargs)  # type: ignore[no-any-return]
 
-    produce.__doc__ = doc
-    produce.__text_signature__ = signature  # type: ignore[attr-defined]
-    return produce
+def _check_callable(callback: Any) -> None:
+    if not callable(callback):
+        raise TypeError(f"expected a callable, got {callback!r}")
 
 
 def _compiled() -> Any:
@@ -295,22 +381,49 @@ def _compiled() -> Any:
     if os.environ.get("KAFKA_THROTTLE_PURE", "0").lower() not in {"", "0", "false", "no", "off"}:
         return None
     try:
-        from kafka_throttle._core import _gate  # noqa: PLC0415 - optional
+        return importlib.import_module("kafka_throttle._core._gate")
     except ImportError:
         return None
-    return _gate
 
 
 COMPILED: Any = _compiled()
 
 
-def gated_method(without_gate: Callable[..., None], doc: str, *, compiled: bool) -> Any:
-    """Return the class attribute `produce`: it leads to the gate in the instance's slot `_gate`.
+def gated_method(otherwise: Callable[..., None], doc: str, *, compiled: bool) -> Any:
+    """Return the class attribute `produce`: it calls what the instance's slot `__gate__` holds.
 
     Args:
-        without_gate: What is called on an instance that has none.
+        otherwise: What is called on an instance whose slot is empty.
         doc: The docstring.
         compiled: Whether the gates are the compiled ones.
     """
-    make = COMPILED.GatedMethod if compiled else _pure_gated_method
-    return make(without_gate, doc, _SIGNATURE)
+    if compiled:
+        return COMPILED.GatedMethod(otherwise, doc, _as_text(_PRODUCE))
+
+    def produce(self: Any, /, *args: Any, **kwargs: Any) -> None:
+        call = getattr(self, "__gate__", otherwise)
+        call(self, *args, **kwargs)
+
+    produce.__doc__ = doc
+    produce.__signature__ = _PRODUCE  # type: ignore[attr-defined]
+    return produce
+
+
+def gated_poll(*, compiled: bool) -> Callable[[Callable[..., int]], Any]:
+    """Return a decorator for `poll`, which is then called only when there is more to do than what the client does.
+
+    Args:
+        compiled: Whether the gates are the compiled ones. If not, the method itself is all there is.
+    """
+
+    def decorate(poll: Callable[..., int]) -> Any:
+        if compiled:
+            return COMPILED.GatedMethod(poll, poll.__doc__, _as_text(_POLL), poll=True)
+        poll.__signature__ = _POLL  # type: ignore[attr-defined]
+        return poll
+
+    return decorate
+
+
+def _as_text(signature: inspect.Signature) -> str:
+    return "($" + str(signature)[1:]

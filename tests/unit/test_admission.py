@@ -378,7 +378,7 @@ def test_a_flush_runs_them_all_and_hands_one_exception_back() -> None:
 def test_a_waiting_call_inside_a_callback_is_refused_where_the_client_would_abort() -> None:
     client = blocking()
     with pytest.raises(CallbackReentryError) as caught:
-        client.admission.call("poll", client.admission.call, "flush", list)
+        client.admission.gate.run(client.admission.call, "flush", list)
     assert str(caught.value) == (
         "flush() was called from inside a callback of the same producer, where the client would abort the process: only "
         "produce(), purge() and len() are possible there"
@@ -388,7 +388,7 @@ def test_a_waiting_call_inside_a_callback_is_refused_where_the_client_would_abor
 def test_after_such_a_refusal_the_next_call_works() -> None:
     client = blocking()
     with pytest.raises(CallbackReentryError):
-        client.admission.call("poll", client.admission.call, "flush", list)
+        client.admission.gate.run(client.admission.call, "flush", list)
     assert client.admission.call("poll", list, "ab") == ["a", "b"]
 
 
