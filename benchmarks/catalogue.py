@@ -72,8 +72,12 @@ _SPEED = (
                 m.burst_speed("one rule", "many rules"),
                 _higher(0.95, 1.0),
             ),
+            Figure("smallest limit / burst", m.room_for_burst("many rules")),
         ),
-        variants=(Variant("one rule", "facade"), Variant("many rules", "facade", rules=1000)),
+        variants=(
+            Variant("one rule", "facade", limit=10_000),
+            Variant("many rules", "facade", rules=1000, limit=10_000),
+        ),
         # Creating a topic takes the broker files; small ones, so that ten thousand fit.
         cluster=Cluster(server_properties={"num.partitions": "1", "log.index.size.max.bytes": "4096"}),
         rounds=1,

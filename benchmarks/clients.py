@@ -12,28 +12,31 @@ if TYPE_CHECKING:
 __all__ = ["gate_of", "make_client", "state_of"]
 
 
-def make_client(client: str, config: Mapping[str, Any], rules: int) -> Any:
+def make_client(client: str, config: Mapping[str, Any], rules: int, limit: int | None) -> Any:
     """Return the bare client, or the facade with so many rules.
 
     Args:
         client: "bare" or "facade".
         config: The client's settings.
         rules: Rules of the facade; all but the last are for topics that do not occur.
+        limit: A fixed limit in records; None: AIMD.
     """
     if client == "bare":
         return confluent_kafka.Producer(dict(config))
-    import kafka_throttle  # noqa: PLC0415 - the bare client's process must not have it
-
-    if rules <= 1:
-        return kafka_throttle.Producer(dict(config))
-    others = [
-        kafka_throttle.Rule(f"other-{number}.*", kafka_throttle.Block(timeout=60))
-        for number in range(1, rules)
-    ]
-    throttle = kafka_throttle.Throttle(
-        rules=[*others, kafka_throttle.Rule("*", kafka_throttle.Block(timeout=60))]
+    from kafka_throttle import (  # noqa: PLC0415 - the bare client's process must not have it
+        AIMD,
+        Block,
+        Fixed,
+        Producer,
+        Rule,
+        Throttle,
     )
-    return kafka_throttle.Producer(dict(config), throttle=throttle)
+
+    others = [Rule(f"other-{number}.*", Block(timeout=60)) for number in range(1, rules)]
+    throttle = Throttle(
+        rules=[*others, Rule("*", Block(timeout=60))], limit=AIMD() if limit is None else Fixed(limit)
+    )
+    return Producer(dict(config), throttle=throttle)
 
 
 def gate_of(producer: Any) -> str:

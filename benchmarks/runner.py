@@ -61,6 +61,7 @@ def _warm_up(broker: Broker, seconds: float) -> None:
     job = {
         "client": "bare",
         "rules": 1,
+        "limit": None,
         "topic": topic,
         "config": {**broker.kafka.client_config(), "acks": "all"},
         "load": load_to_dict(TightLoop(1000, seconds)),
@@ -90,6 +91,7 @@ class _Round:
         job: dict[str, Any] = {
             "client": variant.client,
             "rules": variant.rules,
+            "limit": variant.limit,
             "topic": topic,
             "config": config,
             "load": load_to_dict(self._scenario.load),

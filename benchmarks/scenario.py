@@ -75,12 +75,14 @@ class Variant:
         client: The bare client or the facade.
         gate: Which gate the facade must be using, so that no figure is taken of the wrong one.
         rules: How many rules the facade has.
+        limit: A fixed limit in records, where what comes before the measurement would move it; None: AIMD.
     """
 
     name: str
     client: Literal["bare", "facade"]
     gate: Literal["compiled", "pure"] = "compiled"
     rules: int = 1
+    limit: int | None = None
 
 
 BARE = Variant("bare", "bare")
