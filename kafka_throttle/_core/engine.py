@@ -162,6 +162,12 @@ class Engine:
         return int(min(wanted, self.limit.most_bytes(self.bounds)))
 
     @property
+    def _base_delay(self) -> float:
+        # A record may wait for its batch for as long as the linger: where that is long, it is no queue.
+        base = self.path.base_delay
+        return base + max(0.0, 1.5 * self.bounds.linger - self._delay.tolerance(base))
+
+    @property
     def _batch(self) -> float:
         return max(2.0, self.bounds.batch_bytes / self.path.record_bytes)
 
@@ -190,7 +196,8 @@ class Engine:
         assert self._law is not None, "begin() comes first"
         self._log.note(now, reading)
         limit = self._probe.limit(now, self._law.records, self.path, self._batch)
-        calm = self.path.base_delay + self._delay.tolerance(self.path.base_delay)
+        base = self._base_delay
+        calm = base + self._delay.tolerance(base)
         beyond = self._allowance.records(
             now,
             reading,
@@ -258,7 +265,7 @@ class Engine:
         readings = []
         for watcher in self._watchers:
             was_raised = watcher.raised
-            reading = watcher.observe(sample, self.path.base_delay)
+            reading = watcher.observe(sample, self._base_delay)
             readings.append(reading)
             if reading.raised and not was_raised:
                 events.append(
@@ -278,7 +285,7 @@ class Engine:
         if self._after_stall():
             congested = None
         elif not self._probe.spoils(sample):
-            base = self.path.base_delay
+            base = self._base_delay
             # Records that are stuck fill the client up to the edge; the path of the others is not tested by that.
             tested = sample.edge_reached and not self._allowance.stuck
             self._law.update(

@@ -7,6 +7,8 @@ The AIMD law (Chiu and Jain 1989), once per window:
 
 - congested: limit <- max(floor, min(back-off ratio x limit, rate x (base delay + tolerance))). The second term, the
   product of rate and allowed delay, is the fast way down from far above; here it only ever lowers.
+- congested but the edge was not reached: the delay alone does not lower a limit that is mostly unused, and the rate,
+  which is then the application's, lowers none;
 - calm and the edge was reached: double until the first congestion, or until doubling brought no more throughput;
   from then on add a share of the limit at the last decrease.
 - calm and the edge was not reached: unchanged. A limit that was not tested must not grow.
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field, frozen
 
+from kafka_throttle._core.signals import StandingDelay
 from kafka_throttle._fields import (
     ByteSize,
     Configured,
@@ -226,6 +229,11 @@ class AIMDLaw:
             self._flat, self._useful = 0, self.records
 
     def _decreased(self, sample: WindowSample, conditions: Conditions) -> float:
+        if not sample.edge_reached:
+            # The application made the rate, not the path. Delays may then have another cause than what is in the
+            # client; when that is much, it is likely the cause.
+            much = sample.in_flight >= 0.5 * self.records or conditions.congested != StandingDelay.name
+            return self.config.backoff_ratio * self.records if much else self.records
         self.doubling = False
         # A window that ended in a mute shows less than the path gives: half the mean rate is a floor for it.
         rate = max(sample.rate, 0.5 * self._mean_rate)
