@@ -31,7 +31,7 @@ def demo(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests: unit, contract and model on both gates, then integration on real Kafka."""
+    """Run all tests: unit, contract and model on both gates, then integration on real Kafka, and the docs."""
     _install(session, "demo", groups=("test", "bench"))
     if session.posargs:
         session.run("pytest", *session.posargs)
@@ -40,7 +40,7 @@ def tests(session: nox.Session) -> None:
     session.run("pytest", *fast)
     session.log("the same on the pure-Python gate")
     session.run("pytest", *fast, env={"KAFKA_THROTTLE_PURE": "1"})
-    session.run("pytest", "tests/integration")
+    session.run("pytest", "tests/integration", "tests/docs")
 
 
 @nox.session(name="tests-on", python=PYTHONS)
