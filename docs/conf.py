@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 sys.path.insert(0, str(Path(__file__).parent))
 
 import tables
+from docutils import nodes
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -35,6 +36,7 @@ napoleon_use_ivar = True
 napoleon_attr_annotations = False
 
 html_theme = "furo"
+pygments_style = "tango"
 html_title = f"kafka_throttle {release}"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
@@ -62,8 +64,16 @@ def mark_code(_app: Sphinx, _what: str, _name: str, _obj: Any, _options: Any, li
             lines[number] += ":"
 
 
+def set_dashes(_app: Sphinx, page: nodes.document) -> None:
+    """Set the dashes between the names of arguments and their descriptions, which smartquotes would."""
+    for text in list(page.findall(nodes.Text)):
+        if text == " -- ":
+            text.parent.replace(text, nodes.Text(" \N{EN DASH} "))
+
+
 def setup(app: Sphinx) -> None:
     """Connect what this project adds to Sphinx."""
     app.connect("env-get-outdated", pages_with_tables)
     app.connect("source-read", insert_tables)
+    app.connect("doctree-read", set_dashes)
     app.connect("autodoc-process-docstring", mark_code, priority=400)  # before napoleon

@@ -94,7 +94,7 @@ def exceptions() -> str:
     _, tree, _ = inspect.cleandoc(_exceptions.__doc__ or "").split("```")
     classes = "\n\n".join(f".. autoexception:: {name}()" for name in _exceptions.__all__)
     return (
-        f"```text{tree}```\n\n```{{eval-rst}}\n.. currentmodule:: kafka_throttle.exceptions\n\n{classes}\n```"
+        f"```text{tree}```\n\n```{{eval-rst}}\n.. currentmodule:: kafka_throttle\n\n{classes}\n```"
     )
 
 
