@@ -93,9 +93,7 @@ def exceptions() -> str:
     """Return the tree of exceptions, and each of them."""
     _, tree, _ = inspect.cleandoc(_exceptions.__doc__ or "").split("```")
     classes = "\n\n".join(f".. autoexception:: {name}()" for name in _exceptions.__all__)
-    return (
-        f"```text{tree}```\n\n```{{eval-rst}}\n.. currentmodule:: kafka_throttle\n\n{classes}\n```"
-    )
+    return f"```text{tree}```\n\n```{{eval-rst}}\n.. currentmodule:: kafka_throttle\n\n{classes}\n```"
 
 
 def figures() -> str:
