@@ -806,7 +806,8 @@ static PyType_Slot gated_slots[] = {
 static PyType_Spec gated_spec = {
     .name = "kafka_throttle._core._gate.GatedMethod",
     .basicsize = sizeof(GatedMethod),
-    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_METHOD_DESCRIPTOR,
+    .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
+             Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE, /* the interpreter caches no mutable descriptor */
     .slots = gated_slots,
 };
 
