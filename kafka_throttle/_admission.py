@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._core.engine import Engine, Room
 from kafka_throttle._publish import Publisher
-from kafka_throttle._turnstile import Turnstile
+from kafka_throttle._turnstile import Place, Turnstile
 from kafka_throttle._wording import how_it_stands, too_large, unpolled
 from kafka_throttle.events import LimitDecreased
 from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
@@ -104,7 +104,9 @@ class Admission:
             return self._block(policy, producer, topic, args, kwargs)
         return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
 
-    def _try(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _try(
+        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place | None = None
+    ) -> bool:
         """Hand the record over if there is room, and open the gate for those that follow."""
         size = _bytes_of(args, kwargs)
         self._refuse_what_never_fits(args, kwargs)
@@ -117,9 +119,16 @@ class Admission:
             # The client holds reports that nobody has polled for, or its limits are tighter than ours.
             self._serve(producer, 0.0)
             return False
-        if not len(self._turnstile) and not self._orphaned:
-            self.gate.open(room.records - 1, max(0, room.bytes - size), self.engine.path.record_bytes)
+        self._let_follow(room, size, place)
         return True
+
+    def _let_follow(self, room: Room, size: int, place: Place | None) -> None:
+        """Give the rest of the room to those who wait, in their order, and what they leave to whoever comes."""
+        left = room.records - 1
+        if len(self._turnstile):
+            left -= self._turnstile.grant(left, after=place)
+        if left > 0 and len(self._turnstile) <= (place is not None) and not self._orphaned:
+            self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
     def _look(self, producer: Any, size: int) -> Room:
         """Ask the engine for room, with fresh counters; publish what it found on the way."""
@@ -171,13 +180,15 @@ class Admission:
         try:
             while True:
                 left = deadline - self._clock()
-                first = self._turnstile.turn(place, max(0.0, min(left, _SLICE * 10)))
-                if first and self._try_in_line(producer, args, kwargs):
+                called = place.wait(max(0.0, min(left, _SLICE * 10)))
+                if called and self._try_in_line(producer, args, kwargs, place):
                     return None
                 if left <= 0:
                     break
                 self._refuse_unpolled(topic, args, kwargs, self._clock() - started)
-                if first:
+                if place.granted:  # the client had no room for what was granted: back into the line
+                    place = self._turnstile.join()
+                elif called:
                     self._serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
@@ -190,11 +201,19 @@ class Admission:
         """Return whether this is a callback, or a signal handler that came in the client's poll or in a wait of ours."""
         return self.gate.in_client or get_ident() in self._in_line
 
-    def _try_in_line(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _try_in_line(
+        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place
+    ) -> bool:
         self._refuse_orphan()
-        if self.closed:
-            self.gate.forward(producer, *args, **kwargs)  # raises: the producer has been closed meanwhile
-        return self._try(producer, args, kwargs)
+        if not (self.closed or place.granted):
+            return self._try(producer, args, kwargs, place)
+        try:
+            self.gate.forward(
+                producer, *args, **kwargs
+            )  # raises, when the producer has been closed meanwhile
+        except BufferError:
+            return False
+        return True
 
     def _reject(
         self,
@@ -318,7 +337,9 @@ class Admission:
         try:
             while True:
                 left = deadline - self._clock()
-                first = self._turnstile.turn(place, max(0.0, min(left, _SLICE * 10)))
+                first = place.wait(max(0.0, min(left, _SLICE * 10)))
+                if place.granted:
+                    return 1
                 room = self._look(producer, size) if first else _NO_ROOM
                 if room.records >= 1:
                     return min(wanted, max(1, min(room.records, room.bytes // max(1, size))))

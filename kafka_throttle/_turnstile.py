@@ -5,48 +5,83 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-__all__ = ["Turnstile"]
+__all__ = ["Place", "Turnstile"]
+
+
+class Place:
+    """A place in the line.
+
+    Attributes:
+        granted: Whether room was found for its record, so that the thread need not look for itself.
+    """
+
+    __slots__ = ("_called", "granted")
+
+    def __init__(self) -> None:
+        self._called = threading.Event()
+        self.granted = False
+
+    def call(self) -> None:
+        """Wake the thread that holds the place."""
+        self._called.set()
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until the place is called, so many seconds at most, and return whether it was."""
+        return self._called.wait(timeout)
 
 
 class Turnstile:
     """A line of waiting threads. The first of the line works (polls, looks for room), the others sleep.
 
-    Not a lock: `turn` returns when the caller is first or the time is up, and whoever joined has to `leave`.
+    Not a lock: `Place.wait` returns when the place is the first, when it was granted, or when the time is up; and
+    whoever joined has to `leave`. Who finds room for several lets the next ones go at once: were every record to wait
+    until its thread is the first, many threads would go through the line one record at a time.
     """
 
     __slots__ = ("_line", "_lock")
 
     def __init__(self) -> None:
-        self._line: deque[threading.Event] = deque()
+        self._line: deque[Place] = deque()
         self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._line)
 
-    def join(self) -> threading.Event:
+    def join(self) -> Place:
         """Stand at the end of the line and return the place."""
-        place = threading.Event()
+        place = Place()
         with self._lock:
             self._line.append(place)
             if self._line[0] is place:
-                place.set()
+                place.call()
         return place
 
-    def turn(self, place: threading.Event, timeout: float) -> bool:
-        """Wait until the place is the first of the line.
+    def grant(self, most: int, *, after: Place | None = None) -> int:
+        """Let the first ones of the line go, each with one record.
 
         Args:
-            place: What `join` returned.
-            timeout: Seconds to wait at most.
+            most: How many at most.
+            after: The place of the caller, which stays the first.
 
         Returns:
-            Whether it is the first.
+            How many were let go.
         """
-        return place.wait(timeout)
+        with self._lock:
+            line = self._line
+            first = line.popleft() if line and line[0] is after else None
+            count = min(most, len(line))
+            for _ in range(count):
+                place = line.popleft()
+                place.granted = True
+                place.call()
+            if first is not None:
+                line.appendleft(first)
+        return count
 
-    def leave(self, place: threading.Event) -> None:
+    def leave(self, place: Place) -> None:
         """Leave the line, from wherever in it, and wake the one that is first then."""
         with self._lock:
-            self._line.remove(place)
+            if not place.granted:
+                self._line.remove(place)
             if self._line:
-                self._line[0].set()
+                self._line[0].call()

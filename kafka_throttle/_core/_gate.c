@@ -30,6 +30,8 @@ typedef struct {
     int depth[2];
 } Mark;
 
+typedef struct StandIn StandIn;
+
 typedef struct {
     PyObject_HEAD
     long long ticket, edge, bytes, byte_edge;
@@ -43,6 +45,7 @@ typedef struct {
     Py_ssize_t mark_count;
     char abandoned;
     PyObject *forward_to, *at_edge, *deferred, *counter, *poll;
+    StandIn *latest; /* borrowed: the report that was made last, while it lives */
 } Gate;
 
 /* ---- Marks: which threads are inside the client ---- */
@@ -106,12 +109,12 @@ call_marked(Gate *self, int what, PyObject *callable, PyObject *const *args, siz
 
 /* ---- StandIn: takes the place of one of the user's callbacks ---- */
 
-typedef struct {
+struct StandIn {
     PyObject_HEAD
     vectorcallfunc vectorcall;
     Gate *gate;
     PyObject *callback;
-} StandIn;
+};
 
 static PyObject *
 standin_defer(StandIn *self, PyObject *const *args, Py_ssize_t nargs)
@@ -156,12 +159,17 @@ standin_fill(StandIn *self, vectorcallfunc vectorcall, Gate *gate, PyObject *cal
     return (PyObject *)self;
 }
 
-/* One for each record. The client keeps it where the cycle collector cannot look, so tracking it would only make
- * the collector run more often. */
+/* For one callback of a record. The client keeps it where the cycle collector cannot look, so tracking it would only
+ * make the collector run more often. It remembers nothing of the record, so that records in flight with the same
+ * callback share one; the gate only borrows it, and a callback lives no longer than its records. */
 static PyObject *
 report_for(Gate *gate, PyObject *callback)
 {
-    return standin_fill(PyObject_New(StandIn, ReportType), standin_call, gate, callback);
+    if (!gate->latest || gate->latest->callback != callback)
+        gate->latest = (StandIn *)standin_fill(PyObject_New(StandIn, ReportType), standin_call, gate, callback);
+    else
+        Py_INCREF(gate->latest);
+    return (PyObject *)gate->latest;
 }
 
 static int
@@ -179,6 +187,8 @@ standin_dealloc(StandIn *self)
     PyTypeObject *type = Py_TYPE(self);
     if (type == StandInType)
         PyObject_GC_UnTrack(self);
+    else if (self->gate->latest == self)
+        self->gate->latest = NULL;
     Py_CLEAR(self->gate);
     Py_CLEAR(self->callback);
     type->tp_free(self);

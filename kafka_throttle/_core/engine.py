@@ -225,8 +225,7 @@ class Engine:
         return Room(int(records), int(size))
 
     def _step(self, records: float, limit: float) -> float:
-        step = min(0.5 * records, _LONGEST_STEP * self.path.rate)
-        return min(records, max(step, _LEAST_STEP * limit, 1.0))
+        return min(records, max(_LONGEST_STEP * self.path.rate, _LEAST_STEP * limit, 1.0))
 
     # ---- windows
 

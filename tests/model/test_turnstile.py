@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kafka_throttle._turnstile import Turnstile
-
-if TYPE_CHECKING:
-    import threading
+from kafka_throttle._turnstile import Place, Turnstile
 
 
 class Line(RuleBasedStateMachine):
@@ -20,7 +16,7 @@ class Line(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.turnstile = Turnstile()
-        self.waiting: list[threading.Event] = []
+        self.waiting: list[Place] = []
 
     @rule()
     def join(self) -> None:
@@ -33,7 +29,7 @@ class Line(RuleBasedStateMachine):
 
     @invariant()
     def the_first_is_first_and_nobody_else(self) -> None:
-        assert [self.turnstile.turn(place, 0.0) for place in self.waiting] == [
+        assert [place.wait(0.0) for place in self.waiting] == [
             number == 0 for number in range(len(self.waiting))
         ]
 

@@ -15,29 +15,29 @@ LONG = 30.0  # seconds; only reached when a wake-up was lost
 
 def test_who_joins_an_empty_line_is_first_at_once() -> None:
     line = Turnstile()
-    assert line.turn(line.join(), 0.0)
+    assert line.join().wait(0.0)
 
 
 def test_the_second_is_not_first() -> None:
     line = Turnstile()
     line.join()
-    assert not line.turn(line.join(), 0.0)
+    assert not line.join().wait(0.0)
 
 
 def test_when_the_first_leaves_the_second_is_first() -> None:
     line = Turnstile()
     first, second = line.join(), line.join()
     line.leave(first)
-    assert line.turn(second, 0.0)
+    assert second.wait(0.0)
 
 
 def test_who_leaves_from_the_middle_changes_nobodys_turn() -> None:
     line = Turnstile()
     first, second, third = line.join(), line.join(), line.join()
     line.leave(second)
-    assert [line.turn(place, 0.0) for place in (first, third)] == [True, False]
+    assert [place.wait(0.0) for place in (first, third)] == [True, False]
     line.leave(first)
-    assert line.turn(third, 0.0)
+    assert third.wait(0.0)
 
 
 def test_the_length_is_the_number_of_those_who_wait() -> None:
@@ -62,7 +62,7 @@ def test_a_sleeping_thread_is_woken_when_its_turn_comes() -> None:
     line = Turnstile()
     first, second = line.join(), line.join()
     with ThreadPoolExecutor(1) as threads:
-        woken = threads.submit(line.turn, second, LONG)
+        woken = threads.submit(second.wait, LONG)
         line.leave(first)
         assert woken.result()
 
@@ -73,7 +73,7 @@ def test_many_threads_are_served_in_the_order_in_which_they_came() -> None:
     served: list[int] = []
 
     def wait_and_leave(number: int) -> None:
-        assert line.turn(places[number], LONG)
+        assert places[number].wait(LONG)
         served.append(number)
         line.leave(places[number])
 
@@ -94,7 +94,7 @@ def test_with_many_threads_only_one_is_first_at_a_time_and_all_get_through() -> 
         passed = 0
         for _ in range(50):
             place = line.join()
-            assert line.turn(place, LONG)
+            assert place.wait(LONG)
             inside += 1
             crowds.append(inside)
             inside -= 1
@@ -111,10 +111,32 @@ def test_impatient_threads_leave_no_gap_behind() -> None:
     line = Turnstile()
     places = [line.join() for _ in range(20)]
     for place in places[1::2]:
-        assert not line.turn(place, 0.0)
+        assert not place.wait(0.0)
         line.leave(place)
     for place, following in pairwise(places[::2]):
-        assert line.turn(place, 0.0)
-        assert not line.turn(following, 0.0)
+        assert place.wait(0.0)
+        assert not following.wait(0.0)
         line.leave(place)
-    assert line.turn(places[-2], 0.0)
+    assert places[-2].wait(0.0)
+
+
+def test_those_who_are_granted_room_go_in_their_order_and_the_caller_stays_first() -> None:
+    line = Turnstile()
+    first, second, third, fourth = (line.join() for _ in range(4))
+
+    assert line.grant(2, after=first) == 2
+
+    assert [place.granted for place in (first, second, third, fourth)] == [False, True, True, False]
+    assert len(line) == 2
+    for place in (second, third, first):
+        line.leave(place)
+    assert fourth.wait(0.0)
+
+
+def test_no_more_are_granted_than_wait() -> None:
+    line = Turnstile()
+    alone = line.join()
+
+    assert line.grant(5, after=alone) == 0
+    assert line.grant(5) == 1
+    assert alone.granted
