@@ -102,15 +102,15 @@ class Gate(Protocol):
 
     def batch(self, produce_batch: Callable[..., int], /, *args: Any, **kwargs: Any) -> int:
         """Make the client's call for a batch; count it with `add` afterwards."""
-        ...  # noqa: PIE790 - pyright wants it
+        ...
 
     def stand_in(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
         """Return a callable that calls or defers `callback`."""
-        ...  # noqa: PIE790 - pyright wants it
+        ...
 
     def guard(self, callback: Callable[..., Any], /) -> Callable[..., Any]:
         """Return a callable that calls `callback` as a callback, and never defers it."""
-        ...  # noqa: PIE790 - pyright wants it
+        ...
 
     def report(self, callback: Callable[..., Any] | None, /) -> Callable[..., Any] | None:
         """Return the stand-in for a delivery callback."""
@@ -141,6 +141,7 @@ class PureGate:
         "_callbacks",
         "_calls",
         "_count_report",
+        "_edge",
         "_forward_to",
         "_granted",
         "_reported",
@@ -163,6 +164,7 @@ class PureGate:
         self._at_edge = at_edge
         self._count_report = count_report or _count_nothing
         self._granted = 0
+        self._edge = -1
         self._strip: Iterator[None] = itertools.repeat(None, 0)
         # Reentrant: a signal handler may produce in the middle of an update.
         self._adding = threading.RLock()
@@ -185,35 +187,53 @@ class PureGate:
 
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the compiled twin's name
         """Let so many records pass from now on, fewer when they would weigh more than `bytes`."""
-        self._renew(max(0, min(records, int(bytes / record_bytes) or 1)))
+        with self._adding:
+            self._renew(max(0, min(records, int(bytes / record_bytes))))
+            self._edge = self._granted
 
     def close(self) -> None:
         """Let nothing pass."""
-        self._renew(0)
+        with self._adding:
+            self._renew(0)
+            self._edge = -1
 
     def abandon(self) -> None:
         """Let nothing pass any more, in a forked child: other threads of the parent may have held the lock."""
         self._adding = threading.RLock()
         self.close()
 
-    def _renew(self, records: int) -> None:
-        """Replace the strip, so that tickets are never missing from the count, whatever comes in between."""
+    def _renew(self, records: int) -> int:
+        """Replace the strip and return what was left of it; tickets are never missing from the count meanwhile."""
         strip = itertools.repeat(None, records)
-        with self._adding:
-            self._granted += records
-            old, self._strip = self._strip, strip
-            # list() takes all that is left in one step under the GIL: whoever holds the old strip finds it empty.
-            left = len(list(old))
-            self._granted -= left
+        self._granted += records
+        old, self._strip = self._strip, strip
+        # list() takes all that is left in one step under the GIL: whoever holds the old strip finds it empty.
+        left = len(list(old))
+        self._granted -= left
+        return left
 
     def add(self, records: int, bytes: int, /) -> None:  # noqa: A002, ARG002 - the compiled twin's signature
-        """Count records that reached the client by another way, or, with -1, one that did not reach it."""
+        """Count records that reached the client by another way, or, below 0, some that did not reach it after all."""
         with self._adding:
-            self._granted += records
+            if records < 0:
+                self._take_back(-records)
+                return
+            # They use up what the gate was opened for, too.
+            taken = len(list(itertools.islice(self._strip, records)))
+            beyond = records - taken
+            self._granted += beyond
+
+    def _take_back(self, records: int) -> None:
+        beyond = max(0, min(records, self.ticket - self._edge))
+        self._granted -= beyond
+        again = records - beyond
+        if again:  # below the edge, a ticket that is given back can be taken once more
+            self._renew(self._renew(0) + again)
+            self._granted -= again
 
     def _back(self, *, full: bool) -> None:
         with self._adding:
-            self._granted -= 1
+            self._take_back(1)
             if full:
                 self.client_full += 1
             else:
@@ -400,9 +420,9 @@ def gated_method(otherwise: Callable[..., None], doc: str, *, compiled: bool) ->
     if compiled:
         return COMPILED.GatedMethod(otherwise, doc, _as_text(_PRODUCE))
 
-    def produce(self: Any, /, *args: Any, **kwargs: Any) -> None:
+    def produce(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         call = getattr(self, "__gate__", otherwise)
-        call(self, *args, **kwargs)
+        return call(self, *args, **kwargs)
 
     produce.__doc__ = doc
     produce.__signature__ = _PRODUCE  # type: ignore[attr-defined]
