@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any
 
+from kafka_throttle._units import format_bytes
 from kafka_throttle.events import Event, ThrottlingEnded, ThrottlingStarted
 
 if TYPE_CHECKING:
@@ -58,8 +59,9 @@ class Publisher:
             self._logged_at = event.at
             self._told_start = True
             logger.warning(
-                "%s: throttling: Kafka takes less than is offered; %d records are in flight and the limit is %d%s",
+                "%s: throttling: %s; %d records are in flight and the limit is %d%s",
                 self._client_id,
+                _cause(event),
                 event.in_flight,
                 event.limit,
                 f" ({self._unlogged} short spells before this were not logged)" if self._unlogged else "",
@@ -70,3 +72,9 @@ class Publisher:
             logger.info(
                 "%s: no longer throttling: Kafka keeps up again, after %.1f s", self._client_id, event.lasted
             )
+
+
+def _cause(event: ThrottlingStarted) -> str:
+    if event.broker_quota is None:
+        return "Kafka takes less than is offered"
+    return f"more is offered than a broker's quota of {format_bytes(event.broker_quota)}/s allows"

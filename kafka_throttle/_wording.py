@@ -26,6 +26,8 @@ def how_it_stands(now: Statistics, topic: str, waited: float, policy: Policy) ->
     rate = now.record_send_rate
     drain = now.in_flight / rate if rate > 0 else None
     cause = f"raised: {', '.join(now.signals)}" if now.signals else "no signal is raised"
+    if now.broker_quota is not None:
+        cause += f", a broker's quota of about {format_bytes(now.broker_quota)}/s is honoured"
     speed = (
         f"Kafka acknowledges {rate:,.0f} records/s" if rate else "Kafka acknowledges nothing at the moment"
     )

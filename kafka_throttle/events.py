@@ -96,10 +96,12 @@ class ThrottlingStarted(Event):
     Attributes:
         limit: Records that may be in the client.
         in_flight: Records that are in it.
+        broker_quota: A broker's quota that is honoured, in bytes per second; None when none is known.
     """
 
     limit: int
     in_flight: int
+    broker_quota: float | None = None
 
 
 @frozen(kw_only=True)

@@ -45,6 +45,8 @@ class Statistics:
         base_delay: Delay of a record that meets no queue, in seconds.
         deferred_callbacks: Callbacks that wait for the application's poll().
         hook_errors: Exceptions that hooks raised.
+        broker_quota: A broker's quota as learnt from its throttle times, in bytes of keys and values per second, by
+            which admission is paced; None when none is known.
         buffer_total_bytes: Size of the client's buffer (Java: buffer-total-bytes).
         buffer_available_bytes: What is free of it (Java: buffer-available-bytes).
         request_rate: Produce requests sent per second (Java: request-rate).
@@ -84,6 +86,7 @@ class Statistics:
     base_delay: float = 0.0
     deferred_callbacks: int = 0
     hook_errors: int = 0
+    broker_quota: float | None = None
     buffer_total_bytes: int = 0
     buffer_available_bytes: int = 0
     request_rate: float = 0.0
@@ -123,6 +126,7 @@ def path_of(engine: Engine, reading: Reading, buffer_bytes: int) -> dict[str, ob
         "saturation": saturation_of(engine, reading),
         "signals": tuple(r.name for r in engine.signal_readings if r.raised),
         "base_delay": engine.path.base_delay,
+        "broker_quota": engine.quota,
         "buffer_total_bytes": buffer_bytes,
         "buffer_available_bytes": max(0, buffer_bytes - reading.in_flight_bytes),
         "requests_in_flight": max(0, reading.requests - reading.responses),

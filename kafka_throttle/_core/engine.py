@@ -104,6 +104,7 @@ class Engine:
     _window_start: float = field(default=0.0, init=False)
     _edge_at: float = field(default=-1e9, init=False)
     _edge_in_window: bool = field(default=False, init=False)
+    _waited_in_window: bool = field(default=False, init=False)
     _broker_throttle: float = field(default=0.0, init=False)
     _was_absorbing: bool = field(default=False, init=False)
 
@@ -139,12 +140,16 @@ class Engine:
     def edge_reached(self, now: float, reading: Reading, room: Room) -> tuple[Event, ...]:
         """Take note that somebody found no room."""
         self._edge_at = now
+        self._waited_in_window = True
         # The pacer's wait says nothing about the limit, which must not grow by it.
         self._edge_in_window |= not room.paced
         if self.throttling_since is not None:
             return ()
         self.throttling_since = now
-        return (ThrottlingStarted(at=now, limit=self.limit_records, in_flight=reading.in_flight),)
+        started = ThrottlingStarted(
+            at=now, limit=self.limit_records, in_flight=reading.in_flight, broker_quota=self.quota
+        )
+        return (started,)
 
     # ---- what the shell asks
 
@@ -252,11 +257,11 @@ class Engine:
             buffer_fill=min(1.0, reading.in_flight_bytes / self.buffer_bytes),
         )
         self._last, self._window_start, self.sample = reading, now, sample
-        self._edge_in_window, self._broker_throttle = False, 0.0
+        self.pressure += min(1.0, duration) * (self._waited_in_window - self.pressure)
+        self._edge_in_window, self._waited_in_window, self._broker_throttle = False, False, 0.0
         if reading.least_round_trip:
             self.path.witness(now, reading.least_round_trip, self.bounds.linger)
         self.path.learn(sample)
-        self.pressure += min(1.0, duration) * (sample.edge_reached - self.pressure)
         return (*self._observe(now, sample), *self._adjust(now, sample), *self._calm_down(now))
 
     def _observe(self, now: float, sample: WindowSample) -> list[Event]:

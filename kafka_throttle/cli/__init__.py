@@ -13,7 +13,7 @@ __all__ = ["main"]
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="kafka-throttle")
 def main() -> None:
-    r"""Keep a Kafka producer fast and honest while Kafka cannot keep up.
+    """Keep a Kafka producer fast and honest while Kafka cannot keep up.
 
     To see what that means, run:
 
@@ -23,7 +23,7 @@ def main() -> None:
 
     \b
       from kafka_throttle import Producer    # was: from confluent_kafka import Producer
-    """
+    """  # noqa: D301
 
 
 main.add_command(demo)

@@ -86,7 +86,7 @@ def demo(
     no_plot: bool,
     as_json: bool,
 ) -> None:
-    r"""Show what happens when Kafka takes half of what is offered.
+    """Show what happens when Kafka takes half of what is offered.
 
     The bare client and kafka_throttle get the same records at the same time, twice what Kafka takes from each. You see
     the delay of the records and the queue in the client while it runs, and at the end what became of the records.
@@ -101,7 +101,7 @@ def demo(
       kafka-throttle demo --mock
       kafka-throttle demo --bootstrap broker:9092 --set-quota
       kafka-throttle demo --json --no-plot > figures.json
-    """
+    """  # noqa: D301
     _refuse_contradictions(bootstrap, mock=mock, set_quota=set_quota, settings=settings)
     require("demo", "rich", *(() if no_plot else ("matplotlib",)))
     _require_directory(None if no_plot else output)
