@@ -1,0 +1,55 @@
+"""What an error of SQLite or of the system means for the spool."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from kafka_throttle.exceptions import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+__all__ = ["as_spool_error", "is_damage", "mapped"]
+
+# SQLite's words; its numeric codes reach Python only from 3.11 on.
+_ERRNO = {
+    "database or disk is full": errno.ENOSPC,
+    "attempt to write a readonly database": errno.EROFS,
+    "unable to open database file": errno.EACCES,
+    "disk I/O error": errno.EIO,
+}
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the error says that a file is damaged, not that the disk is full, forbidden or failing."""
+    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+
+
+def as_spool_error(action: str, error: BaseException, directory: Path) -> SpoolError:
+    """Return what the application gets to see.
+
+    Args:
+        action: What could not be done, to follow "cannot".
+        error: Of sqlite3 or of the system.
+        directory: The spool's.
+    """
+    number = error.errno if isinstance(error, OSError) else _ERRNO.get(str(error))
+    detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return SpoolError(
+        f"cannot {action} in {str(directory)!r}: {detail}", directory=str(directory), errno=number
+    )
+
+
+@contextmanager
+def mapped(action: str, directory: Path) -> Iterator[None]:
+    """Raise errors of sqlite3 and of the system as `SpoolError`."""
+    try:
+        yield
+    except SpoolError:
+        raise
+    except (sqlite3.Error, OSError) as error:
+        raise as_spool_error(action, error, directory) from error

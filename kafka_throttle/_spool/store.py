@@ -1,0 +1,170 @@
+"""The directory of a spool: its segments, its catalogue and its quarantine.
+
+::
+
+    DIRECTORY/                             0700
+        lock                               held with flock(2) by the owner, whose pid it says
+        catalogue.db                       see kafka_throttle._spool.catalogue
+        00000000000000000001-000.segment   see kafka_throttle._spool.segment; files are 0600
+        quarantine/                        what could not be read, each file with a .reason beside it
+
+Invariants: segments are in the order of their first sequences and do not overlap; only the last may take records; a
+segment goes when every record in it is acknowledged, as a whole; nothing that cannot be read is deleted.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from bisect import bisect_right
+from contextlib import suppress
+from threading import RLock
+from typing import TYPE_CHECKING
+
+from attrs import define, field
+
+from kafka_throttle._spool.catalogue import CATALOGUE_NAME, Catalogue, CatalogueDamaged, State
+from kafka_throttle._spool.faults import is_damage
+from kafka_throttle._spool.segment import companions
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kafka_throttle._spool.files import Files, Fsync
+    from kafka_throttle._spool.segment import Segment
+
+__all__ = ["QUARANTINE_NAME", "Store", "set_aside"]
+
+QUARANTINE_NAME = "quarantine"
+
+
+@define(eq=False)
+class Store:
+    """What all parts of an open spool share.
+
+    Attributes:
+        directory: Where it is.
+        files: The file system.
+        fsync: How durable.
+        catalogue: The open catalogue.
+        state: Of the spool as a whole.
+        segments: In order.
+    """
+
+    directory: Path
+    files: Files
+    fsync: Fsync
+    catalogue: Catalogue
+    state: State
+    segments: list[Segment]
+    _lock: RLock = field(factory=RLock, init=False)
+    _half_deleted: list[tuple[int, Path]] = field(factory=list, init=False)
+
+    def segment_at(self, sequence: int) -> Segment | None:
+        """Return the segment that has, or could have, a sequence: the last that begins at or before it."""
+        index = bisect_right(self.segments, sequence, key=_first_of)
+        return self.segments[index - 1] if index else None
+
+    def segment_after(self, sequence: int) -> Segment | None:
+        """Return the first segment that begins behind a sequence."""
+        index = bisect_right(self.segments, sequence, key=_first_of)
+        return self.segments[index] if index < len(self.segments) else None
+
+    def save(self, *segments: Segment) -> None:
+        """Write what is known of `segments`, of those with new acknowledgements, and the state.
+
+        Raises:
+            sqlite3.Error, OSError: When it cannot be written; it is not lost, and written the next time.
+        """
+        with self._lock:
+            chosen = {each.first: each for each in (*segments, *(s for s in self.segments if s.marks.dirty))}
+            self.files.at("before-acknowledge")
+            try:
+                self.catalogue.save(chosen.values(), self.state)
+            except (sqlite3.DatabaseError, CatalogueDamaged) as error:
+                if not is_damage(error):
+                    raise
+                self._renew_catalogue(str(error))
+            self.files.at("after-acknowledge")
+
+    def _renew_catalogue(self, reason: str) -> None:
+        """Replace a damaged catalogue by one with all that is known in memory."""
+        with suppress(sqlite3.Error):
+            self.catalogue.close()
+        self.set_aside(self.directory / CATALOGUE_NAME, reason)
+        self.catalogue = Catalogue(self.directory, self.files, self.fsync)
+        self.catalogue.save(self.segments, self.state)
+
+    def set_aside(self, path: Path, reason: str) -> None:
+        """Move a file and its companions to the quarantine, and count it."""
+        with self._lock:
+            set_aside(self.files, path, reason)
+            self.state.set_aside += 1
+
+    def delete(self, segment: Segment) -> None:
+        """Delete a drained segment; what fails is tried again with the next one.
+
+        The name ``.drained`` is what a crash in between is recovered by. A full disk may refuse the catalogue's row, so the
+        file is emptied first: its room is what the catalogue needs.
+        """
+        with self._lock:
+            self.files.at("before-delete")
+            drained = segment.path.with_suffix(".drained")
+            self.files.rename(segment.path, drained)
+            self.segments.remove(segment)
+            self.files.at("after-rename")
+            for companion in companions(segment.path):
+                self.files.unlink(companion)
+            self._half_deleted.append((segment.first, drained))
+            with suppress(OSError, sqlite3.Error):
+                self.finish_deletions()
+
+    def finish_deletions(self) -> None:
+        """Delete what is drained."""
+        with self._lock:
+            while self._half_deleted:
+                first, drained = self._half_deleted[-1]
+                self.files.truncate(drained)
+                self.catalogue.remove(first, durable=self.fsync != "off")
+                self.files.unlink(drained)
+                self._half_deleted.pop()
+                self.files.at("after-delete")
+
+    def close(self) -> None:
+        """Save everything and close the catalogue."""
+        with self._lock:
+            try:
+                self.finish_deletions()
+                self.save(*self.segments)
+            finally:
+                self.catalogue.close()
+
+
+def _first_of(segment: Segment) -> int:
+    return segment.first
+
+
+def set_aside(files: Files, path: Path, reason: str) -> Path:
+    """Move a file and its companions to the quarantine beside it.
+
+    Args:
+        files: The file system.
+        path: The file.
+        reason: Why, for whoever looks there.
+
+    Returns:
+        Its new place.
+    """
+    quarantine = path.parent / QUARANTINE_NAME
+    quarantine.mkdir(mode=0o700, exist_ok=True)
+    number = 0
+    while (target := quarantine / f"{path.name}.{number}").exists():
+        number += 1
+    for source in (path, *companions(path)):
+        suffix = source.name.removeprefix(path.name)
+        with suppress(FileNotFoundError):
+            files.rename(source, target.with_name(target.name + suffix))
+    with suppress(OSError):  # the reason is a courtesy; a full disk has no room for it
+        note = target.with_name(target.name + ".reason")
+        files.create(note)
+        note.write_text(reason + "\n", encoding="utf-8")
+    return target

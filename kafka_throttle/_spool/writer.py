@@ -1,0 +1,221 @@
+"""Appends batches to the last segment, and begins a new one when it is full."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from kafka_throttle._spool.batch import MAX_COUNT, pack
+from kafka_throttle._spool.faults import is_damage
+from kafka_throttle._spool.segment import (
+    MAX_RECORDS,
+    Damaged,
+    Row,
+    Segment,
+    SegmentFile,
+    companions,
+    name_of,
+    size_on_disk,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kafka_throttle._spool.buffer import Chunk
+    from kafka_throttle._spool.store import Store
+
+__all__ = ["Writer"]
+
+# SQLite copies the log into the database when it has grown this long; until then both count.
+_MEASURE_EVERY = 64
+# One more transaction, of 16 batches at most, is sure to fit.
+_FULL_AT = MAX_RECORDS - 16 * MAX_COUNT
+
+
+class Writer:
+    """Owns the open segment. Its caller sees to it that threads take turns.
+
+    Attributes:
+        segment: The segment that takes records, or None.
+        committed: Sequence after the last committed record.
+    """
+
+    def __init__(self, store: Store, *, segment_bytes: int, page_size: int, explicit: bool) -> None:
+        """Continue the store's last segment if it is open.
+
+        Args:
+            store: The spool's directory.
+            segment_bytes: Size at which a new segment is begun.
+            page_size: SQLite's page size in bytes, for new segments.
+            explicit: Whether a transaction is begun and committed in steps of its own; one statement alone is faster.
+        """
+        self._store = store
+        self._segment_bytes = segment_bytes
+        self._page_size = page_size
+        self._explicit = explicit
+        self._file: SegmentFile | None = None
+        self._unmeasured = 0
+        last = store.segments[-1] if store.segments else None
+        self.segment = last if last and not last.closed else None
+        self.committed = store.state.next_sequence
+
+    def write(self, chunks: Sequence[Chunk]) -> None:
+        """Commit chunks, in one transaction.
+
+        Raises:
+            sqlite3.Error, OSError: When nothing of them was committed; the same chunks may be tried again.
+        """
+        file, segment = self._ready_for(chunks[0].first)
+        rows = [
+            Row(chunk.first, len(chunk.rows), chunk.payload, pack(chunk.first, chunk.spooled_at, chunk.rows))
+            for chunk in chunks
+        ]
+        try:
+            self._commit(file, rows)
+        except BaseException as error:
+            self._let_go(error)
+            raise
+        self.committed = segment.end = chunks[-1].end
+        for chunk in chunks:
+            chunk.origin = segment.origin
+            segment.payload += chunk.payload
+        self._measure(segment, sum(len(row.data or b"") for row in rows))
+
+    def _commit(self, file: SegmentFile, rows: Sequence[Row]) -> None:
+        at = self._store.files.at
+        at("before-write")
+        if self._explicit:
+            file.connection.execute("BEGIN")
+            file.insert(rows)
+            at("after-write")
+            at("before-commit")
+            file.connection.execute("COMMIT")
+        else:
+            for row in rows:
+                file.insert_one(row)
+        at("after-commit")
+
+    def _let_go(self, error: BaseException) -> None:
+        """Close the segment after an error: a fresh connection finds out what is true."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(sqlite3.Error):
+                if file.connection.in_transaction:
+                    file.connection.execute("ROLLBACK")
+            file.close()
+        if is_damage(error):
+            self.abandon()
+
+    def _ready_for(self, sequence: int) -> tuple[SegmentFile, Segment]:
+        """Return the open segment that can take `sequence`, a new one if need be."""
+        segment = self.segment
+        if segment is not None:
+            full = segment.disk >= self._segment_bytes or segment.end - segment.first >= _FULL_AT
+            if full or segment.end != sequence:
+                self.retire()
+            else:
+                file = self._file = self._file or self._reopened(segment)
+                if file is not None:
+                    return file, segment
+        return self._begin(sequence)
+
+    def _reopened(self, segment: Segment) -> SegmentFile | None:
+        """Open the segment again; when it is not what it was, let it be and return None."""
+        if not segment.path.exists():
+            self.abandon()
+            return None
+        try:
+            file = SegmentFile.writable(segment.path, self._store.files, self._store.fsync)
+        except (Damaged, sqlite3.DatabaseError) as error:
+            if not isinstance(error, Damaged) and not is_damage(error):
+                raise
+            self.abandon()
+            return None
+        if (file.last_end() or segment.first) < segment.end:
+            file.close()
+            self.abandon()
+            return None
+        return file
+
+    def _begin(self, sequence: int) -> tuple[SegmentFile, Segment]:
+        store = self._store
+        path = store.directory / name_of(sequence)
+        for leftover in (path, *companions(path)):
+            # Only an attempt that failed can have left it: no record has this sequence yet.
+            store.files.unlink(leftover)
+        segment = Segment(path, sequence, sequence, os.urandom(8))
+        file = self._file = SegmentFile.create(
+            path,
+            first=sequence,
+            origin=segment.origin,
+            files=store.files,
+            fsync=store.fsync,
+            page_size=self._page_size,
+        )
+        segment.disk = size_on_disk(path)
+        store.segments.append(segment)
+        self.segment = segment
+        with suppress(sqlite3.OperationalError):  # a segment without a row is found by its file
+            store.save(segment)
+        return file, segment
+
+    def retire(self) -> None:
+        """Close the segment for good.
+
+        Raises:
+            sqlite3.Error, OSError: When it cannot be completed now; it stays the open one.
+        """
+        segment = self.segment
+        if segment is None:
+            return
+        if self._file is None:
+            self._file = self._reopened(segment)
+        if self._file is not None:
+            try:
+                self._file.seal()
+            except BaseException as error:
+                self._let_go(error)
+                raise
+            self._file = None
+            segment.disk = size_on_disk(segment.path)
+        segment.closed = True
+        self.segment = None
+        with suppress(sqlite3.OperationalError):  # what the row does not say yet, the file does
+            self._store.save(segment)
+        self._store.files.at("segment-switch")
+
+    def abandon(self) -> None:
+        """Take no more records into the segment; what is wrong with it shows when it is read."""
+        file, self._file = self._file, None
+        if file is not None:
+            file.close()
+        if self.segment is not None:
+            self.segment.closed = True
+            self.segment = None
+
+    def rows(self, segment: Segment, first: int, limit: int) -> list[Row]:
+        """Return rows of the open segment: only this connection can read it."""
+        if self._file is None:
+            self._file = self._reopened(segment)
+        if self._file is None:
+            raise Damaged("it cannot be opened any more")
+        return self._file.rows(first, segment.end, limit)
+
+    def _measure(self, segment: Segment, written: int) -> None:
+        segment.disk += written
+        self._unmeasured += 1
+        if self._explicit or self._unmeasured >= _MEASURE_EVERY:
+            self._unmeasured = 0
+            segment.disk = max(size_on_disk(segment.path), segment.payload)
+
+    def close(self) -> None:
+        """Close the connection; the segment stays the open one."""
+        file, self._file = self._file, None
+        if file is not None and self.segment is not None:
+            try:
+                file.seal()
+            finally:
+                file.close()
+            self.segment.disk = size_on_disk(self.segment.path)
