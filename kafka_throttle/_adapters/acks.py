@@ -11,7 +11,7 @@ import importlib
 import json
 import threading
 from collections import deque
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -208,7 +208,10 @@ class ReportedAcks:
     def _take_in(self) -> tuple[int, int]:
         """Add up what was reported, and return all records and bytes so far."""
         with self._counting:
-            sizes = [self._sizes.popleft() for _ in range(len(self._sizes))]
+            sizes: list[int] = []
+            with suppress(IndexError):  # not a count of steps: a signal handler may take some in, too
+                while True:
+                    sizes.append(self._sizes.popleft())
             self._acked += len(sizes)
             self._acked_bytes += sum(sizes)
             return self._acked, self._acked_bytes
