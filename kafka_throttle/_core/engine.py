@@ -250,7 +250,11 @@ class Engine:
         """
         duration = now - self._window_start
         self._log.note(now, reading)
-        sample = WindowSample.between(self._last, reading, end=now, duration=duration).with_surroundings(
+        sample = WindowSample.between(
+            self._last,
+            reading,
+            end=now,
+            duration=duration,
             oldest=self._log.oldest(now, reading),
             edge_reached=self._edge_in_window,
             broker_throttle=self._broker_throttle,
@@ -293,7 +297,7 @@ class Engine:
             # Records that are stuck fill the client up to the edge; the path of the others is not tested by that.
             tested = sample.edge_reached and not self._allowance.stuck
             self._law.update(
-                evolve(sample, edge_reached=tested),
+                sample if tested == sample.edge_reached else evolve(sample, edge_reached=tested),
                 Conditions(congested, base, self._delay.tolerance(base), self.path.record_bytes),
             )
         self._probe.learn(

@@ -7,9 +7,11 @@ difference gives quantiles of the window without keeping a single delay.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,6 +51,7 @@ class Delays:
     counts: Sequence[int] = (0,) * BUCKETS
     total: float = 0.0
     samples: int = 0
+    _cumulative: list[int] = field(factory=list, init=False, eq=False, repr=False)
 
     def since(self, earlier: Delays) -> Delays:
         """Return what was added after `earlier`."""
@@ -61,13 +64,11 @@ class Delays:
         """Return the delay, in seconds, that `share` (0 to 1) of the records stayed within; None without records."""
         if self.samples <= 0:
             return None
-        wanted = max(1, share * sum(self.counts))
-        seen = 0
-        for bucket, count in enumerate(self.counts):
-            seen += count
-            if seen >= wanted:
-                return delay_of(bucket)
-        return None
+        cumulative = self._cumulative
+        if not cumulative:
+            cumulative.extend(accumulate(self.counts))
+        bucket = bisect_left(cumulative, max(1, share * cumulative[-1]))
+        return delay_of(bucket) if bucket < len(cumulative) else None
 
     @property
     def mean(self) -> float | None:
@@ -171,8 +172,19 @@ class WindowSample:
     buffer_fill: float = 0.0
 
     @classmethod
-    def between(cls, earlier: Reading, later: Reading, *, end: float, duration: float) -> WindowSample:
-        """Return the sample of the time between two readings, without what only the engine knows."""
+    def between(
+        cls,
+        earlier: Reading,
+        later: Reading,
+        *,
+        end: float,
+        duration: float,
+        oldest: float = 0.0,
+        edge_reached: bool = False,
+        broker_throttle: float = 0.0,
+        buffer_fill: float = 0.0,
+    ) -> WindowSample:
+        """Return the sample of the time between two readings, with what the counters do not tell."""
         responses = later.responses - earlier.responses
         transient = later.transient - earlier.transient
         failures = later.failed + later.unknown - earlier.failed - earlier.unknown
@@ -192,14 +204,6 @@ class WindowSample:
             in_flight=later.in_flight,
             in_flight_bytes=later.in_flight_bytes,
             client_full=later.client_full - earlier.client_full,
-        )
-
-    def with_surroundings(
-        self, *, oldest: float, edge_reached: bool, broker_throttle: float, buffer_fill: float
-    ) -> WindowSample:
-        """Return the sample completed with what the counters do not tell."""
-        return evolve(
-            self,
             oldest=oldest,
             edge_reached=edge_reached,
             broker_throttle=broker_throttle,

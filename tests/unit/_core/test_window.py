@@ -111,8 +111,15 @@ def test_a_sample_is_the_difference_of_two_readings() -> None:
 
 
 def test_the_surroundings_complete_a_sample() -> None:
-    sample = WindowSample(end=1.0, duration=0.1, acked=5).with_surroundings(
-        oldest=0.4, edge_reached=True, broker_throttle=0.2, buffer_fill=0.5
+    sample = WindowSample.between(
+        Reading(),
+        Reading(admitted=5, acked=5),
+        end=1.0,
+        duration=0.1,
+        oldest=0.4,
+        edge_reached=True,
+        broker_throttle=0.2,
+        buffer_fill=0.5,
     )
     assert sample == WindowSample(
         end=1.0, duration=0.1, acked=5, oldest=0.4, edge_reached=True, broker_throttle=0.2, buffer_fill=0.5
