@@ -42,8 +42,12 @@ class Rebuilt:
 
 
 def raw_content(path: Path) -> tuple[bytes, bytes]:
-    """Return the bytes of a segment and of its write-ahead log; empty for what is missing."""
-    return _content(path), _content(companions(path)[0])
+    """Return the bytes of a segment and of its write-ahead log; empty for what is missing.
+
+    The log comes first: what the owner moves from it to the database meanwhile is found in both, not in neither.
+    """
+    log = _content(companions(path)[0])
+    return _content(path), log
 
 
 def _content(path: Path) -> bytes:

@@ -27,8 +27,6 @@ __all__ = ["Replay"]
 # Bytes that one look at the disk should bring: enough to make it cheap, little enough to hold in memory.
 _FETCH_BYTES = 1 << 20
 _FETCH_ROWS = 1024
-# An open segment that is wholly acknowledged is deleted when it is larger than this.
-_WORTH_DELETING = 1 << 20
 
 
 class Replay:
@@ -286,7 +284,7 @@ class Replay:
 
     def _drained(self, segment: Segment) -> None:
         """Delete a segment whose records are all acknowledged, unless it is open and small."""
-        if segment is self._writer.segment and segment.disk > _WORTH_DELETING:
+        if segment is self._writer.segment and self._writer.is_worth_deleting:
             with self._disk, suppress(sqlite3.Error, OSError):
                 if segment is self._writer.segment and segment.marks.count >= segment.end - segment.first:
                     self._writer.retire()

@@ -36,10 +36,11 @@ def batches_in(database: bytes, log: bytes) -> dict[int, bytes]:
         log: Its write-ahead log; empty when there is none.
     """
     found: dict[int, bytes] = {}
+    whole = memoryview(database)
     for size in _page_sizes(database):
-        pages = [database[start : start + size] for start in range(0, len(database), size)]
+        pages = [whole[start : start + size] for start in range(0, len(database), size)]
         current = dict(enumerate(pages, 1))
-        newer = _frames(log, size)
+        newer = _frames(memoryview(log), size)
         current.update(newer)
         leaves = [*pages, *(page for _, page in newer)]
         for page in leaves:
@@ -94,21 +95,21 @@ def _page_sizes(database: bytes) -> list[int]:
     return [*likely, *(size for size in _DEFAULT_PAGE_SIZES if size != stated)]
 
 
-def _frames(log: bytes, size: int) -> list[tuple[int, bytes]]:
+def _frames(log: memoryview, size: int) -> list[tuple[int, memoryview]]:
     """Return page number and page of the committed frames, in order, without those of an earlier round of the log."""
     step = _FRAME_HEADER + size
-    salts = log[16:24]
+    salts = bytes(log[16:24])
     frames = []
     committed = 0
     for at in range(_LOG_HEADER, len(log) - step + 1, step):
         if log[at + 8 : at + 16] == salts:
             frames.append((int.from_bytes(log[at : at + 4], "big"), log[at + _FRAME_HEADER : at + step]))
-            if log[at + 4 : at + 8] != b"\0\0\0\0":
+            if any(log[at + 4 : at + 8]):
                 committed = len(frames)
     return frames[:committed]
 
 
-def _blobs(page: bytes, pages: dict[int, bytes], size: int) -> Iterator[bytes]:
+def _blobs(page: memoryview, pages: dict[int, memoryview], size: int) -> Iterator[bytes]:
     """Yield what may be a batch: the end of each cell of a table's leaf."""
     if len(page) < 8 or page[0] != _TABLE_LEAF:
         return
@@ -121,7 +122,7 @@ def _blobs(page: bytes, pages: dict[int, bytes], size: int) -> Iterator[bytes]:
             yield payload[start:]
 
 
-def _payload(page: bytes, at: int, pages: dict[int, bytes], size: int) -> bytes:
+def _payload(page: memoryview, at: int, pages: dict[int, memoryview], size: int) -> bytes:
     """Return the content of the cell at `at`, with its overflow pages; empty when it makes no sense."""
     length, at = _varint(page, at)
     _, at = _varint(page, at)
@@ -129,7 +130,7 @@ def _payload(page: bytes, at: int, pages: dict[int, bytes], size: int) -> bytes:
         return b""
     most = size - 35
     if length <= most:
-        return page[at : at + length]
+        return bytes(page[at : at + length])
     least = (size - 12) * 32 // 255 - 23
     local = least + (length - least) % (size - 4)
     if local > most:
@@ -147,7 +148,7 @@ def _payload(page: bytes, at: int, pages: dict[int, bytes], size: int) -> bytes:
     return b"".join(parts)
 
 
-def _varint(data: bytes, at: int) -> tuple[int, int]:
+def _varint(data: memoryview, at: int) -> tuple[int, int]:
     value = 0
     for index in range(9):
         if at >= len(data):

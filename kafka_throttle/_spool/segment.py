@@ -55,6 +55,7 @@ MAX_RECORDS = 1 << 21
 _NAME = re.compile(r"(\d{20})-(\d{3})\.segment")
 _HEAD = struct.Struct("<3sBIQ8s")
 _CRC_END = 8
+LOG_BYTES = 4 << 20
 _INSERT = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)"
 
 
@@ -162,14 +163,14 @@ class SegmentFile:
             raise
 
     @classmethod
-    def writable(cls, path: Path, files: Files, fsync: Fsync) -> SegmentFile:
-        """Open a segment to write to it."""
+    def writable(cls, path: Path, files: Files, fsync: Fsync, log_bytes: int = LOG_BYTES) -> SegmentFile:
+        """Open a segment to write to it; SQLite moves its log into it when the log has `log_bytes`."""
         self = cls.__new__(cls)
         self.path = path
         self._files = files
         self.connection = files.connect(path, fsync=fsync)
         try:
-            self._own()
+            self._own(log_bytes)
             self._check()
         except BaseException:
             self.connection.close()
@@ -178,7 +179,15 @@ class SegmentFile:
 
     @classmethod
     def create(
-        cls, path: Path, *, first: int, origin: bytes, files: Files, fsync: Fsync, page_size: int
+        cls,
+        path: Path,
+        *,
+        first: int,
+        origin: bytes,
+        files: Files,
+        fsync: Fsync,
+        page_size: int,
+        log_bytes: int = LOG_BYTES,
     ) -> SegmentFile:
         """Create a segment.
 
@@ -189,6 +198,7 @@ class SegmentFile:
             files: The file system.
             fsync: How durable.
             page_size: SQLite's page size in bytes.
+            log_bytes: Bytes of its write-ahead log at which SQLite moves it into the database.
         """
         self = cls.__new__(cls)
         self.path = path
@@ -200,7 +210,7 @@ class SegmentFile:
             execute(f"PRAGMA page_size = {page_size}")
             execute(f"PRAGMA application_id = {APPLICATION_ID}")
             execute(f"PRAGMA user_version = {VERSION}")
-            self._own()
+            self._own(log_bytes)
             body = struct.pack("<Q8s", first, origin)
             execute("BEGIN")
             execute("CREATE TABLE head (id INTEGER PRIMARY KEY, data BLOB)")
@@ -218,11 +228,11 @@ class SegmentFile:
             raise
         return self
 
-    def _own(self) -> None:
+    def _own(self, log_bytes: int) -> None:
         # One owner has the directory's lock anyway: SQLite's own locks and shared memory would cost half the speed.
         self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self.connection.execute("PRAGMA journal_mode = WAL")
-        self.connection.execute(f"PRAGMA wal_autocheckpoint = {(4 << 20) // self._pragma('page_size')}")
+        self.connection.execute(f"PRAGMA wal_autocheckpoint = {log_bytes // self._pragma('page_size')}")
 
     def _pragma(self, name: str) -> int:
         value = self.connection.execute(f"PRAGMA {name}").fetchone()[0]

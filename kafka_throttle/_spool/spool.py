@@ -22,25 +22,22 @@ Locks, in the order in which they may be taken: ``_replaying`` (reading, acknowl
 from __future__ import annotations
 
 import os
-import sqlite3
 import time
 import weakref
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Literal
 
-from kafka_throttle._spool.batch import MAX_COUNT, Row
-from kafka_throttle._spool.buffer import Chunk, Recent
-from kafka_throttle._spool.committer import Committer
-from kafka_throttle._spool.examine import examine
-from kafka_throttle._spool.faults import as_spool_error, mapped
+from kafka_throttle._spool.batch import MAX_COUNT
+from kafka_throttle._spool.faults import mapped
 from kafka_throttle._spool.files import Files, Fsync
+from kafka_throttle._spool.intake import Intake
 from kafka_throttle._spool.lock import DirectoryLock
 from kafka_throttle._spool.recovery import open_store, prepare_directory
 from kafka_throttle._spool.replay import Replay
 from kafka_throttle._spool.writer import Writer
-from kafka_throttle.exceptions import SpoolError, SpoolFull
+from kafka_throttle.exceptions import SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -52,19 +49,11 @@ __all__ = ["Commit", "Spool"]
 
 Commit = Literal["record", "group"]
 
-_UNLIMITED = 1 << 62
-_PLAIN = frozenset({bytes, type(None)})
-_MOST_TOPICS = 10_000
-# A batch needs up to 26 bytes a record beside its payload, and a row up to two pages.
-_RECORD_OVERHEAD = 32
-_CHUNK_OVERHEAD = 8192
-_CHUNK_BYTES = 1 << 20
-# Chunks that may wait for the disk before append() waits for it too.
-_MOST_CHUNKS = 16
-_RECENT_BYTES = 16 << 20
+_SEGMENT_BYTES = 64 << 20
+_LEAST_BYTES = 256 << 10
 
 
-class Spool:
+class Spool(Intake):
     """A disk queue. All methods may be called from any thread.
 
     Attributes:
@@ -110,256 +99,40 @@ class Spool:
         self.directory = Path(directory)
         if not 1 <= group_records <= MAX_COUNT:
             raise ValueError(f"group_records is {group_records}; it can be 1 to {MAX_COUNT}")
+        if max_bytes is not None and max_bytes < _LEAST_BYTES:
+            raise ValueError(f"max_bytes is {max_bytes}; it can be {_LEAST_BYTES} or more, or None")
         if segment_bytes is None:
-            segment_bytes = 64 << 20 if max_bytes is None else min(max(max_bytes // 8, 1 << 20), 64 << 20)
-        self._files = files or Files()
-        self._clock = clock
-        self._each = commit == "record"
-        self._group_records = group_records
-        self._max_bytes = max_bytes
-        self._lock = Lock()
-        self._disk = RLock()
-        self._replaying = RLock()
+            segment_bytes = _SEGMENT_BYTES if max_bytes is None else min(max_bytes // 8, _SEGMENT_BYTES)
         with mapped("open the spool", self.directory), ExitStack() as undo:
             prepare_directory(self.directory)
             self._owner = DirectoryLock(self.directory)
             undo.callback(self._owner.release)
-            self._store = open_store(self.directory, self._files, fsync)
+            store = open_store(self.directory, files or Files(), fsync)
             undo.pop_all()
+        each = commit == "record"
         # One record a transaction: SQLite logs whole pages, so that small ones are twice as fast.
-        self._writer = Writer(
-            self._store,
-            segment_bytes=segment_bytes,
-            page_size=2048 if self._each else 4096,
-            explicit=not self._each,
+        page_size = 2048 if each else 4096
+        writer = Writer(store, segment_bytes=segment_bytes, page_size=page_size, explicit=not each)
+        super().__init__(
+            store,
+            writer,
+            clock,
+            each=each,
+            max_bytes=max_bytes,
+            group_records=group_records,
+            group_seconds=group_seconds,
         )
-        self._recent = Recent(_RECENT_BYTES)
+        self._replaying = RLock()
         self._replay = Replay(
-            self._store,
-            self._writer,
+            store,
+            writer,
             self._disk,
             self._recent,
             clock=clock,
             max_age=max_age,
             save_every=save_every,
         )
-        self._topics: set[str] = set()
-        self._rows: list[Row] = []
-        self._first = self._store.state.next_sequence
-        self._began = 0.0
-        self._full_chunks: list[Chunk] = []
-        self._trouble: SpoolError | None = None
-        self._ended: str | None = None
-        self._retry_at = 0.0
-        self._room = _UNLIMITED
-        self._floor = 0
-        self._make_room()
-        self._committer = None
-        if not self._each and group_seconds is not None:
-            self._committer = Committer(self.commit, group_seconds)
         _open.add(self)
-
-    # -- writing ----------------------------------------------------------------------------------------------------
-
-    def append(  # noqa: PLR0917 - the fields of a record, in the order of all records
-        self,
-        topic: str,
-        key: bytes | None = None,
-        value: bytes | None = None,
-        headers: Iterable[tuple[str, bytes | None]] | None = None,
-        timestamp: int = 0,
-        partition: int = -1,
-    ) -> int:
-        """Add a record.
-
-        Args:
-            topic: The topic.
-            key: The key.
-            value: The value.
-            headers: Names and values; order and duplicates are kept.
-            timestamp: Milliseconds since the epoch; 0 when the client shall choose.
-            partition: The partition; -1 when the client shall choose.
-
-        Returns:
-            The record's sequence, higher than every earlier one.
-
-        Raises:
-            SpoolFull: When it does not fit under `max_bytes`.
-            SpoolError: When the disk refuses (or refused a moment ago).
-            TypeError, ValueError: When the record is not one.
-        """
-        if (
-            topic not in self._topics
-            or value.__class__ not in _PLAIN
-            or key.__class__ not in _PLAIN
-            or headers is not None
-            or timestamp
-            or partition != -1
-        ):
-            checked, size = examine(topic, key, value, headers, timestamp, partition)
-            self._remember(topic)
-        else:
-            checked = None
-            size = len(value or b"") + len(key or b"")
-        if self._each:
-            return self._append_one((topic, key, value, checked, timestamp, partition), size)
-        if self._trouble is not None:
-            self._face_trouble()
-        with self._lock:
-            rows = self._rows
-            count = len(rows)
-            sequence = self._first + count
-            room = self._room - size - _RECORD_OVERHEAD
-            if not count:
-                room -= _CHUNK_OVERHEAD
-            if room >= 0:
-                if not count:
-                    self._begin(room)
-                self._room = room
-                rows.append((topic, key, value, checked, timestamp, partition))
-                if count + 1 < self._group_records and room >= self._floor:
-                    return sequence
-                waiting = self._end_chunk()
-            else:
-                waiting = -1
-        if waiting < 0:
-            self._make_tight_room(size)
-            return self.append(
-                topic, key, value, headers if checked is None else checked, timestamp, partition
-            )
-        if waiting >= _MOST_CHUNKS or self._committer is None:
-            # The record is accepted: an error now is for the next one.
-            with suppress(SpoolError):
-                self.commit()
-        return sequence
-
-    def _make_tight_room(self, size: int) -> None:
-        """Commit what waits: it may need less room than was reckoned.
-
-        Raises:
-            SpoolFull: When a record of `size` bytes does not fit even then.
-        """
-        self.commit()
-        self._make_room()
-        if self._room < size + _RECORD_OVERHEAD + _CHUNK_OVERHEAD:
-            raise self._full(size)
-
-    def _full(self, size: int) -> SpoolFull:
-        return SpoolFull(
-            f"the spool in {str(self.directory)!r} has {self.disk_bytes} of {self._max_bytes} bytes on disk; "
-            f"a record of {size} bytes does not fit",
-            directory=str(self.directory),
-        )
-
-    def _append_one(self, row: Row, size: int) -> int:
-        needed = size + _RECORD_OVERHEAD + 256
-        with self._disk:
-            self._face_closed()
-            if self._room < needed:
-                self._make_room()
-                if self._room < needed:
-                    raise self._full(size)
-            chunk = Chunk(self._first, self._clock(), [row], size)
-            try:
-                self._writer.write((chunk,))
-            except (sqlite3.Error, OSError) as error:
-                self._trouble = as_spool_error("write", error, self.directory)
-                raise self._trouble from error
-            self._trouble = None
-            self._room -= needed
-            self._first = chunk.end
-            self._store.state.next_sequence = chunk.end
-            self._recent.put(chunk)
-            return chunk.first
-
-    def _begin(self, room: int) -> None:
-        self._began = self._clock()
-        self._floor = room - _CHUNK_BYTES
-        if self._committer is not None:
-            self._committer.start()
-            self._committer.begun.set()
-
-    def _end_chunk(self) -> int:
-        """Close the chunk that is being filled, with the lock held; return how many wait."""
-        if self._rows:
-            rows, self._rows = self._rows, []
-            chunk = Chunk(self._first, self._began, rows, 0)
-            chunk.payload = sum(chunk.sizes())
-            self._full_chunks.append(chunk)
-            self._first = chunk.end
-            if self._committer is not None:
-                self._committer.full.set()
-        return len(self._full_chunks)
-
-    def commit(self) -> None:
-        """Commit everything that was appended before.
-
-        Raises:
-            SpoolError: When the disk refuses; the records wait for the next attempt, or for `withdraw`.
-        """
-        self._face_closed()
-        self._commit_all()
-
-    def _commit_all(self) -> None:
-        with self._disk:
-            with self._lock:
-                self._end_chunk()
-                chunks = self._full_chunks[:_MOST_CHUNKS]
-            while chunks:
-                self._write(chunks)
-                with self._lock:
-                    del self._full_chunks[: len(chunks)]
-                    chunks = self._full_chunks[:_MOST_CHUNKS]
-                self._make_room()
-
-    def _write(self, chunks: list[Chunk]) -> None:
-        try:
-            self._writer.write(chunks)
-        except (sqlite3.Error, OSError) as error:
-            self._trouble = as_spool_error("write", error, self.directory)
-            self._retry_at = time.monotonic() + 0.1
-            raise self._trouble from error
-        self._trouble = None
-        self._store.state.next_sequence = chunks[-1].end
-        for chunk in chunks:
-            self._recent.put(chunk)
-
-    def _face_trouble(self) -> None:
-        """Raise what stands in the way, or try whether it has gone."""
-        trouble = self._trouble
-        if trouble is not None:
-            if time.monotonic() < self._retry_at:
-                raise SpoolError(str(trouble), directory=str(self.directory), errno=trouble.errno)
-            self.commit()
-
-    def _make_room(self) -> None:
-        """Reckon anew how many bytes may be appended, from what is on disk and what waits."""
-        if self._max_bytes is None:
-            return
-        with self._lock:
-            if self._ended is not None:
-                return
-            waiting = sum(_reckoned(chunk.payload, len(chunk.rows)) for chunk in self._full_chunks)
-            if self._rows:
-                waiting += self._floor + _CHUNK_BYTES + _CHUNK_OVERHEAD - self._room
-            room = self._max_bytes - self.disk_bytes - waiting
-            self._floor += room - self._room
-            self._room = room
-
-    def withdraw(self) -> list[SpooledRecord]:
-        """Take back what was appended and could not be committed; it is not in the spool any more."""
-        with self._disk, self._lock:
-            self._end_chunk()
-            chunks, self._full_chunks = self._full_chunks, []
-            self._trouble = None
-            return [record for chunk in chunks for record in chunk.records()]
-
-    def _remember(self, topic: str) -> None:
-        if len(self._topics) >= _MOST_TOPICS:
-            self._topics = set()
-        self._topics.add(topic)
-
-    # -- reading ----------------------------------------------------------------------------------------------------
 
     def read(self, limit: int) -> list[SpooledRecord]:
         """Return the next records, in order; fewer than `limit` when there are no more.
@@ -422,12 +195,6 @@ class Spool:
             return error
         return None
 
-    def _face_closed(self) -> None:
-        if self._ended is not None:
-            raise SpoolError(self._ended, directory=str(self.directory))
-
-    # -- state ------------------------------------------------------------------------------------------------------
-
     @property
     def records(self) -> int:
         """Records that are not acknowledged, with those that wait to be committed."""
@@ -437,23 +204,10 @@ class Spool:
         return on_disk + self.uncommitted
 
     @property
-    def uncommitted(self) -> int:
-        """Records that wait to be committed."""
-        with self._lock:
-            return len(self._rows) + sum(len(chunk.rows) for chunk in self._full_chunks)
-
-    @property
     def payload_bytes(self) -> int:
         """Bytes of keys, values and headers of all `records`."""
         on_disk = sum(segment.payload - segment.marks.payload for segment in tuple(self._store.segments))
-        with self._lock:
-            rows = Chunk(0, 0.0, self._rows, 0).sizes()
-            return on_disk + sum(rows) + sum(chunk.payload for chunk in self._full_chunks)
-
-    @property
-    def disk_bytes(self) -> int:
-        """Bytes of the segments on disk; the quarantine is not counted."""
-        return sum(segment.disk for segment in tuple(self._store.segments))
+        return on_disk + self.uncommitted_bytes
 
     @property
     def waiting(self) -> bool:
@@ -475,9 +229,7 @@ class Spool:
         with self._replaying, mapped("read", self.directory):
             spooled_at = self._replay.oldest()
         if spooled_at is None:
-            with self._lock:
-                chunk = self._full_chunks[0] if self._full_chunks else None
-                spooled_at = chunk.spooled_at if chunk else self._began if self._rows else None
+            spooled_at = self._oldest_uncommitted()
         # The clock may have been set back since.
         return 0.0 if spooled_at is None else max(self._clock() - spooled_at, 0.0)
 
@@ -487,14 +239,8 @@ class Spool:
         Raises:
             SpoolError: When something could not be written; the directory is free all the same.
         """
-        with self._lock:
-            if self._ended is not None:
-                return
-            self._ended = f"the spool in {str(self.directory)!r} is closed"
-            # An append() that is past its check finds no room, looks again and sees why.
-            self._room = -_UNLIMITED
-        if self._committer is not None:
-            self._committer.stop()
+        if not self._end_intake(f"the spool in {str(self.directory)!r} is closed"):
+            return
         with ExitStack() as closing:
             closing.callback(self._end)
             self._commit_all()
@@ -522,7 +268,7 @@ class Spool:
         # Locks may be held by threads that the child does not have; SQLite connections must not cross a fork.
         self._lock, self._disk, self._replaying = Lock(), RLock(), RLock()
         self._ended = f"the spool in {str(self.directory)!r} belongs to the parent process"
-        self._room = -_UNLIMITED
+        self._room = -1 << 62
 
 
 _open: weakref.WeakSet[Spool] = weakref.WeakSet()
@@ -534,7 +280,3 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
-
-
-def _reckoned(payload: int, records: int) -> int:
-    return payload + records * _RECORD_OVERHEAD + _CHUNK_OVERHEAD

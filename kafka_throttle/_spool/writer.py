@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kafka_throttle._spool.batch import MAX_COUNT, pack
 from kafka_throttle._spool.faults import is_damage
 from kafka_throttle._spool.segment import (
+    LOG_BYTES,
     MAX_RECORDS,
     Damaged,
     Row,
@@ -30,6 +31,7 @@ __all__ = ["Writer"]
 
 # SQLite copies the log into the database when it has grown this long; until then both count.
 _MEASURE_EVERY = 64
+_WORTH_DELETING = 1 << 20
 # One more transaction, of 16 batches at most, is sure to fit.
 _FULL_AT = MAX_RECORDS - 16 * MAX_COUNT
 
@@ -53,6 +55,7 @@ class Writer:
         """
         self._store = store
         self._segment_bytes = segment_bytes
+        self._log_bytes = min(segment_bytes // 2, LOG_BYTES)
         self._page_size = page_size
         self._explicit = explicit
         self._file: SegmentFile | None = None
@@ -127,7 +130,7 @@ class Writer:
             self.abandon()
             return None
         try:
-            file = SegmentFile.writable(segment.path, self._store.files, self._store.fsync)
+            file = SegmentFile.writable(segment.path, self._store.files, self._store.fsync, self._log_bytes)
         except (Damaged, sqlite3.DatabaseError) as error:
             if not isinstance(error, Damaged) and not is_damage(error):
                 raise
@@ -153,6 +156,7 @@ class Writer:
             files=store.files,
             fsync=store.fsync,
             page_size=self._page_size,
+            log_bytes=self._log_bytes,
         )
         segment.disk = size_on_disk(path)
         store.segments.append(segment)
@@ -160,6 +164,11 @@ class Writer:
         with suppress(sqlite3.OperationalError):  # a segment without a row is found by its file
             store.save(segment)
         return file, segment
+
+    @property
+    def is_worth_deleting(self) -> bool:
+        """Whether the open segment is large enough to begin a new one only to get rid of it."""
+        return self.segment is not None and self.segment.disk > min(self._segment_bytes // 2, _WORTH_DELETING)
 
     def retire(self) -> None:
         """Close the segment for good.
