@@ -27,10 +27,12 @@ __all__ = ["Intake"]
 _UNLIMITED = 1 << 62
 _PLAIN = frozenset({bytes, type(None)})
 _MOST_TOPICS = 10_000
-# A batch needs up to 26 bytes a record beside its payload, and a row up to two pages.
-_RECORD_OVERHEAD = 32
-_CHUNK_OVERHEAD = 8192
-_CHUNK_BYTES = 1 << 20
+# What `max_bytes` is reckoned with. Everything is on disk twice for a while: in SQLite's log and in the database. A batch needs
+# up to 26 bytes a record beside its payload; a row touches some pages that are not full.
+_RECORD_OVERHEAD = 64
+_CHUNK_OVERHEAD = 32_768
+_ALONE_OVERHEAD = 16_384
+_CHUNK_BYTES = 2 << 20
 # Chunks that may wait for the disk before append() waits for it too.
 _MOST_CHUNKS = 16
 # Bytes of committed chunks that are kept for a replay that keeps up.
@@ -138,7 +140,7 @@ class Intake:
             rows = self._rows
             count = len(rows)
             sequence = self._first + count
-            room = self._room - size - _RECORD_OVERHEAD
+            room = self._room - size - size - _RECORD_OVERHEAD
             if not count:
                 room -= _CHUNK_OVERHEAD
             if room >= 0:
@@ -170,7 +172,7 @@ class Intake:
         """
         self.commit()
         self._make_room()
-        if self._room < size + _RECORD_OVERHEAD + _CHUNK_OVERHEAD:
+        if self._room < 2 * size + _RECORD_OVERHEAD + _CHUNK_OVERHEAD:
             raise self._full(size)
 
     def _full(self, size: int) -> SpoolFull:
@@ -181,10 +183,11 @@ class Intake:
         )
 
     def _append_one(self, row: Row, size: int) -> int:
-        needed = size + _RECORD_OVERHEAD + 256
+        needed = 2 * size + _ALONE_OVERHEAD
         with self._disk:
             self._face_closed()
             if self._room < needed:
+                self._writer.measure()
                 self._make_room()
                 if self._room < needed:
                     raise self._full(size)
@@ -330,4 +333,4 @@ class Intake:
 
 
 def _reckoned(payload: int, records: int) -> int:
-    return payload + records * _RECORD_OVERHEAD + _CHUNK_OVERHEAD
+    return 2 * payload + records * _RECORD_OVERHEAD + _CHUNK_OVERHEAD

@@ -285,16 +285,27 @@ class Replay:
     def _drained(self, segment: Segment) -> None:
         """Delete a segment whose records are all acknowledged, unless it is open and small."""
         if segment is self._writer.segment and self._writer.is_worth_deleting:
-            with self._disk, suppress(sqlite3.Error, OSError):
-                if segment is self._writer.segment and segment.marks.count >= segment.end - segment.first:
-                    self._writer.retire()
+            self._retire_drained()
+        self._delete_drained()
+
+    def _retire_drained(self) -> None:
+        with self._disk, suppress(sqlite3.Error, OSError):
+            segment = self._writer.segment
+            if segment is not None and segment.marks.count >= segment.end - segment.first:
+                self._writer.retire()
+
+    def _delete_drained(self) -> None:
         for drained in [each for each in self._store.segments if each.drained]:
             if self._file_of is drained:
                 self.release()
-            with suppress(
-                OSError, sqlite3.Error
-            ):  # it is tried again with the next one, and at the next opening
+            with suppress(OSError, sqlite3.Error):  # it is tried again with the next one, and at the next opening
                 self._store.delete(drained)
+
+    def tidy(self) -> None:
+        """Let go of the files, and delete what holds nothing that is still wanted."""
+        self.release()
+        self._retire_drained()
+        self._delete_drained()
 
     def save(self) -> None:
         """Save the acknowledgements; when it fails they are saved later, and could be replayed once more after a crash."""

@@ -233,6 +233,7 @@ class SegmentFile:
         self.connection.execute("PRAGMA locking_mode = EXCLUSIVE")
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute(f"PRAGMA wal_autocheckpoint = {log_bytes // self._pragma('page_size')}")
+        self.connection.execute(f"PRAGMA journal_size_limit = {log_bytes}")
 
     def _pragma(self, name: str) -> int:
         value = self.connection.execute(f"PRAGMA {name}").fetchone()[0]
@@ -300,6 +301,13 @@ class SegmentFile:
             (first, end, limit),
         )
         return [Row(*row) for row in found]
+
+    def full_size(self) -> int:
+        """Return the bytes of the database, with what its log is still to add to it, and of the log."""
+        with suppress(FileNotFoundError):
+            pages = self._pragma("page_count") * self._pragma("page_size")
+            return pages + companions(self.path)[0].stat().st_size
+        return 0
 
     def seal(self) -> None:
         """Bring everything into the database itself and close."""

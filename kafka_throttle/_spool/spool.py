@@ -251,7 +251,7 @@ class Spool(Intake):
             closing.enter_context(mapped("close the spool", self.directory))
             closing.callback(self._store.close)
             closing.callback(self._writer.close)
-            self._replay.release()
+            self._replay.tidy()
 
     def __enter__(self) -> Spool:  # noqa: PYI034 - Self is not in typing before 3.11
         return self

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Writer"]
 
-# SQLite copies the log into the database when it has grown this long; until then both count.
+# Commits of one record each after which its segment is measured; a batch is measured each time.
 _MEASURE_EVERY = 64
 _WORTH_DELETING = 1 << 20
 # One more transaction, of 16 batches at most, is sure to fit.
@@ -84,7 +84,10 @@ class Writer:
         for chunk in chunks:
             chunk.origin = segment.origin
             segment.payload += chunk.payload
-        self._measure(segment, sum(len(row.data or b"") for row in rows))
+        segment.disk += sum(len(row.data or b"") for row in rows)
+        self._unmeasured += 1
+        if self._explicit or self._unmeasured >= _MEASURE_EVERY:
+            self.measure()
 
     def _commit(self, file: SegmentFile, rows: Sequence[Row]) -> None:
         at = self._store.files.at
@@ -212,12 +215,12 @@ class Writer:
             raise Damaged("it cannot be opened any more")
         return self._file.rows(first, segment.end, limit)
 
-    def _measure(self, segment: Segment, written: int) -> None:
-        segment.disk += written
-        self._unmeasured += 1
-        if self._explicit or self._unmeasured >= _MEASURE_EVERY:
+    def measure(self) -> None:
+        """Find out what the open segment has on disk, with what its log is still to add to it."""
+        segment = self.segment
+        if segment is not None:
             self._unmeasured = 0
-            segment.disk = max(size_on_disk(segment.path), segment.payload)
+            segment.disk = max(size_on_disk(segment.path), self._file.full_size() if self._file else 0)
 
     def close(self) -> None:
         """Close the connection; the segment stays the open one."""

@@ -1,0 +1,33 @@
+"""What the spool's tests share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kafka_throttle._spool import Spool
+
+Opener = Callable[..., Spool]
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+@pytest.fixture
+def opened(directory: Path) -> Iterator[Opener]:
+    """Open spools that commit only when they are told to, and close them in the end."""
+    spools: list[Spool] = []
+
+    def open_spool(where: Path = directory, **options: Any) -> Spool:
+        spool = Spool(where, **{"group_seconds": None, "fsync": "off", **options})
+        spools.append(spool)
+        return spool
+
+    yield open_spool
+    for spool in spools:
+        spool.close()
