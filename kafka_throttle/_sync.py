@@ -76,7 +76,8 @@ class Producer(STOCK):
 
     def __init__(self, *args: Any, throttle: Throttle | None = None, **kwargs: Any) -> None:
         if len(args) > 1 or not (args or kwargs) or (args and not isinstance(args[0], dict)):
-            super().__init__(*args, **kwargs)  # raises, in the client's words
+            # Raises, in the client's words; but it takes empty keywords for a configuration.
+            super().__init__(*args, **kwargs) if kwargs else super().__init__(*args)
             return
         conf, resolved = config.resolve(throttle, {**(args[0] if args else {}), **kwargs}, os.environ)
         if not resolved.enabled:
@@ -130,7 +131,7 @@ class Producer(STOCK):
             Messages that were accepted; the others have ``_error`` set, as with the client.
         """
         admission = self.__admission__
-        if admission is None or not isinstance(messages, list):
+        if admission is None or not isinstance(topic, str) or not isinstance(messages, list):
             return super().produce_batch(topic, messages, *args, **kwargs)
         forward = super().produce_batch
         args, kwargs = with_stand_ins(admission.gate, args, kwargs)
@@ -239,6 +240,8 @@ def _serve_last(
             return forward(*args, **kwargs)
         finally:
             admission.close()
+            if isinstance(admission.meter, ReportedAcks):
+                admission.meter.close(admission.gate)
 
     return _serve_all(admission, close, args, kwargs)
 

@@ -184,6 +184,14 @@ class ReportedAcks:
         """Do nothing: the client needs no preparation but its configuration."""
         yield
 
+    def close(self, gate: Gate) -> None:
+        """Count as unknown what was not reported: a callback that raises ends the reports of a client that closes."""
+        with self._counting:
+            brief = self.brief(gate)
+            self._unknown += brief.admitted - brief.acked
+            self._unknown_bytes += brief.admitted_bytes - brief.acked_bytes
+            self._acked, self._acked_bytes = brief.admitted, brief.admitted_bytes
+
     def count_report(self, error: Any, message: Any) -> None:
         """Count one delivery report."""
         key = message.key()

@@ -1,0 +1,101 @@
+"""Every form is tried on the client's own class and on the facade, and the two have to agree."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import confluent_kafka
+import pytest
+
+import kafka_throttle
+from kafka_throttle.brokers import MockKafka
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+QUIET = {"linger.ms": 1, "log_level": 0}
+
+
+def outcome(call: Callable[[], Any]) -> tuple[str, ...]:
+    """Return what came of a call, in words that can be compared: its result, or its exception with its text."""
+    try:
+        result = call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, both have to raise it
+        return "raised", _client_type(error), str(error)
+    return "returned", repr(result)
+
+
+def _client_type(error: BaseException) -> str:
+    """Return the name of the exception as an application knows it: Rejected is a BufferError."""
+    return "BufferError" if isinstance(error, BufferError) else type(error).__name__
+
+
+def adds_up(producer: kafka_throttle.Producer) -> bool:
+    """Return whether each record that was offered has one outcome, and none is in flight."""
+    s = producer.statistics()
+    settled = s.offered == s.rejected + s.in_flight + s.delivered + s.failed + s.unknown
+    weighed = s.offered_bytes == (
+        s.rejected_bytes + s.in_flight_bytes + s.delivered_bytes + s.failed_bytes + s.unknown_bytes
+    )
+    return settled and weighed and s.in_flight == 0 and s.deferred_callbacks == 0
+
+
+class Sides:
+    """Makes producers of both kinds, and settles them at the end."""
+
+    outcome = staticmethod(outcome)
+    classes = (confluent_kafka.Producer, kafka_throttle.Producer)
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+        self.facades: list[kafka_throttle.Producer] = []
+        self.stocks: list[confluent_kafka.Producer] = []
+
+    def stock(self, **conf: Any) -> confluent_kafka.Producer:
+        self.stocks.append(confluent_kafka.Producer({"bootstrap.servers": self.bootstrap, **QUIET, **conf}))
+        return self.stocks[-1]
+
+    def facade(self, **conf: Any) -> kafka_throttle.Producer:
+        self.facades.append(kafka_throttle.Producer({"bootstrap.servers": self.bootstrap, **QUIET, **conf}))
+        return self.facades[-1]
+
+    def adopt(self, producer: Any) -> Any:
+        """Settle a producer that was made by hand as well."""
+        (self.facades if isinstance(producer, kafka_throttle.Producer) else self.stocks).append(producer)
+        return producer
+
+    def compare(self, form: Callable[[Any], Any], **conf: Any) -> tuple[str, ...]:
+        """Try a form on a new producer of each kind; return what both came to."""
+        stock = outcome(lambda: form(self.stock(**conf)))
+        facade = outcome(lambda: form(self.facade(**conf)))
+        assert facade == stock
+        return stock
+
+    def settle(self) -> None:
+        for producer in (*self.stocks, *self.facades):
+            for _ in range(3):  # callbacks of the test may raise
+                outcome(lambda p=producer: p.flush(10))  # type: ignore[misc]
+        for producer in self.facades:
+            assert adds_up(producer), producer.statistics()
+
+
+@pytest.fixture(scope="session")
+def bootstrap() -> Iterator[str]:
+    """The address of a mock cluster with a topic of two partitions, for the whole run."""
+    with MockKafka() as cluster:
+        cluster.create_topic("topic", partitions=2)
+        yield cluster.bootstrap
+
+
+@pytest.fixture
+def sides(bootstrap: str) -> Iterator[Sides]:
+    """Both kinds of producers."""
+    made = Sides(bootstrap)
+    yield made
+    made.settle()
+
+
+@pytest.fixture(params=["stock", "facade"])
+def make(request: pytest.FixtureRequest, sides: Sides) -> Any:
+    """Make a producer, of each kind in turn: for tests that say themselves what has to come out."""
+    return getattr(sides, request.param)
