@@ -23,10 +23,16 @@ _ERRNO = {
     "disk I/O error": errno.EIO,
 }
 
+# The other words that SQLite has for a damaged header or schema.
+_DAMAGED = ("no such ", "unsupported file format", "malformed ")
+
 
 def is_damage(error: BaseException) -> bool:
     """Whether the error says that a file is damaged, not that the disk is full, forbidden or failing."""
-    return isinstance(error, sqlite3.DatabaseError) and not isinstance(error, sqlite3.OperationalError)
+    # SQLITE_CORRUPT and SQLITE_NOTADB are plain DatabaseErrors in Python, a blob longer than can be is a DataError.
+    return type(error) in {sqlite3.DatabaseError, sqlite3.DataError} or (
+        isinstance(error, sqlite3.OperationalError) and str(error).startswith(_DAMAGED)
+    )
 
 
 def as_spool_error(action: str, error: BaseException, directory: Path) -> SpoolError:

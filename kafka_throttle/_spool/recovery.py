@@ -175,13 +175,13 @@ def _inspect(store: Store, segment: Segment, frames: int, *, fresh: bool) -> boo
     """
     file = SegmentFile.writable(segment.path, store.files, store.fsync)
     try:
-        if file.is_empty_shell():
+        if frames < 0 or file.log_frames() < frames:
+            raise Damaged("its write-ahead log is damaged")
+        if file.is_shell:
             return False
         first, segment.origin = file.head()
         if first != segment.first:
             raise Damaged(f"its head says sequence {first}, its name {segment.first}")
-        if frames < 0 or file.log_frames() < frames:
-            raise Damaged("its write-ahead log is damaged")
         _take_stock(file, segment, fresh=fresh)
     finally:
         file.close()

@@ -298,7 +298,9 @@ class Replay:
         for drained in [each for each in self._store.segments if each.drained]:
             if self._file_of is drained:
                 self.release()
-            with suppress(OSError, sqlite3.Error):  # it is tried again with the next one, and at the next opening
+            with suppress(
+                OSError, sqlite3.Error
+            ):  # it is tried again with the next one, and at the next opening
                 self._store.delete(drained)
 
     def tidy(self) -> None:

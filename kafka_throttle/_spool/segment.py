@@ -56,6 +56,10 @@ _NAME = re.compile(r"(\d{20})-(\d{3})\.segment")
 _HEAD = struct.Struct("<3sBIQ8s")
 _CRC_END = 8
 LOG_BYTES = 4 << 20
+_SCHEMA = (
+    "CREATE TABLE head (id INTEGER PRIMARY KEY, data BLOB)",
+    "CREATE TABLE batches (first INTEGER PRIMARY KEY, records INTEGER, payload INTEGER, data BLOB)",
+)
 _INSERT = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)"
 
 
@@ -141,7 +145,14 @@ class SegmentFile:
     """An open segment. Its owner sees to it that threads take turns.
 
     Every error is sqlite3's own or `Damaged`; the caller maps them.
+
+    Attributes:
+        path: The file.
+        connection: Its connection.
+        is_shell: Whether its creation was interrupted before a record could be written.
     """
+
+    is_shell = False
 
     def __init__(self, path: Path, files: Files, fsync: Fsync) -> None:
         """Open an existing file.
@@ -240,11 +251,20 @@ class SegmentFile:
         return int(value)
 
     def _check(self) -> None:
+        self.is_shell = self._is_shell()
+        if self.is_shell:
+            return
         application, version = self._pragma("application_id"), self._pragma("user_version")
         if application != APPLICATION_ID:
             raise Damaged("it is not a segment of a spool")
         if version != VERSION:
             raise Damaged(f"it has version {version}; this release reads version {VERSION}")
+        # SQLite reports a damaged schema in many ways, some of which look like mistakes in a statement.
+        tables = tuple(
+            row[0] for row in self.connection.execute("SELECT sql FROM sqlite_master ORDER BY rowid")
+        )
+        if tables != _SCHEMA:
+            raise Damaged("its schema is unreadable")
 
     def head(self) -> tuple[int, bytes]:
         """Return the first sequence and the origin."""
@@ -259,9 +279,11 @@ class SegmentFile:
         _, _, _, first, origin = _HEAD.unpack(data)
         return first, origin
 
-    def is_empty_shell(self) -> bool:
-        """Whether its creation was interrupted before a record could be written."""
-        return not self.connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'batches'").fetchone()
+    def _is_shell(self) -> bool:
+        """Whether nothing but the first page was ever written: its creation was interrupted, no record is in it."""
+        if self._pragma("page_count") > 1 or self.path.stat().st_size > self._pragma("page_size"):
+            return False
+        return not self.connection.execute("SELECT 1 FROM sqlite_master").fetchone()
 
     def log_frames(self) -> int:
         """Return the frames of the write-ahead log that SQLite takes for committed; write them to the database."""

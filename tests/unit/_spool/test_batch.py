@@ -16,11 +16,16 @@ ORIGIN = b"origin-8"
 names = st.text(max_size=8)
 parts = st.none() | st.binary(max_size=12)
 headers = st.none() | st.lists(st.tuples(names, parts), max_size=3).map(tuple)
-rows = st.tuples(names, parts, parts, headers, st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-1, (1 << 31) - 1))
+rows = st.tuples(
+    names, parts, parts, headers, st.integers(-(1 << 63), (1 << 63) - 1), st.integers(-1, (1 << 31) - 1)
+)
 plain = st.tuples(st.just("t"), parts, parts, st.none(), st.just(0), st.just(-1))
 
 
-@given(st.lists(rows, min_size=1, max_size=20) | st.lists(plain, min_size=1, max_size=20), st.integers(0, 1 << 60))
+@given(
+    st.lists(rows, min_size=1, max_size=20) | st.lists(plain, min_size=1, max_size=20),
+    st.integers(0, 1 << 60),
+)
 def test_records_survive_byte_for_byte(batch: list[tuple], first: int) -> None:
     got = unpack(pack(first, 1234.5, batch), ORIGIN)
     expected = [SpooledRecord(first + i, *row, 1234.5, ORIGIN) for i, row in enumerate(batch)]

@@ -52,16 +52,25 @@ def check(directory: Path, committed: set[int], acknowledged: set[int]) -> None:
 @pytest.mark.parametrize("number", [1, 2])
 @pytest.mark.parametrize(
     ("commit", "point"),
-    [(commit, point) for commit in ("group", "record") for point in POINTS if commit == "group" or point not in GROUP_ONLY],
+    [
+        (commit, point)
+        for commit in ("group", "record")
+        for point in POINTS
+        if commit == "group" or point not in GROUP_ONLY
+    ],
 )
-def test_a_kill_at_a_named_point_loses_nothing_committed(directory: Path, commit: str, point: str, number: int) -> None:
+def test_a_kill_at_a_named_point_loses_nothing_committed(
+    directory: Path, commit: str, point: str, number: int
+) -> None:
     status, committed, acknowledged = run(directory, commit, point, number)
     assert status == -signal.SIGKILL
     check(directory, committed, acknowledged)
 
 
 @pytest.mark.parametrize("commit", ["group", "record"])
-def test_without_a_kill_the_points_are_passed_and_nothing_is_left_behind(directory: Path, commit: str) -> None:
+def test_without_a_kill_the_points_are_passed_and_nothing_is_left_behind(
+    directory: Path, commit: str
+) -> None:
     status, committed, acknowledged = run(directory, commit, "-", 1)
     assert status == 0
     check(directory, committed, acknowledged)
@@ -70,7 +79,12 @@ def test_without_a_kill_the_points_are_passed_and_nothing_is_left_behind(directo
 def test_kills_one_after_the_other_lose_nothing(directory: Path) -> None:
     committed: set[int] = set()
     acknowledged: set[int] = set()
-    for point, number in (("after-commit", 9), ("before-delete", 2), ("after-acknowledge", 3), ("before-write", 5)):
+    for point, number in (
+        ("after-commit", 9),
+        ("before-delete", 2),
+        ("after-acknowledge", 3),
+        ("before-write", 5),
+    ):
         status, now_committed, now_acknowledged = run(directory, "group", point, number)
         assert status == -signal.SIGKILL
         committed |= now_committed

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,8 @@ import pytest
 from kafka_throttle._spool import Spool
 from kafka_throttle._spool.lock import owner_of
 from kafka_throttle.exceptions import SpoolError, SpoolLocked
-from tests.unit._spool.conftest import Opener
+
+Opener = Callable[..., Spool]
 
 OWNER = """
 import sys

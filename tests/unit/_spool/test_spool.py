@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from kafka_throttle._spool import Files, Spool
 from kafka_throttle.exceptions import SpoolError, SpoolFull
-from tests.unit._spool.conftest import Opener
+
+Opener = Callable[..., Spool]
 
 HEADERS = (("a", b"1"), ("a", None), ("ü", b""), ("", b"\x00\xff"))
 
@@ -42,7 +44,9 @@ def test_every_field_survives_a_restart_byte_for_byte(opened: Opener, commit: st
 
 
 @pytest.mark.parametrize("commit", ["group", "record"])
-def test_records_come_out_once_and_in_order_across_segments(opened: Opener, directory: Path, commit: str) -> None:
+def test_records_come_out_once_and_in_order_across_segments(
+    opened: Opener, directory: Path, commit: str
+) -> None:
     spool = opened(commit=commit, segment_bytes=30_000, group_records=10)
     fill(spool, 200, b"x" * 1000)
     assert len(list(directory.glob("*.segment"))) > 3
@@ -81,7 +85,9 @@ def test_a_group_is_committed_after_a_while(directory: Path) -> None:
         assert committed.wait(30)
 
 
-def test_segments_are_deleted_whole_when_their_records_are_acknowledged(opened: Opener, directory: Path) -> None:
+def test_segments_are_deleted_whole_when_their_records_are_acknowledged(
+    opened: Opener, directory: Path
+) -> None:
     spool = opened(segment_bytes=30_000, group_records=10)
     fill(spool, 200, b"x" * 1000)
     before = sorted(directory.glob("*.segment"))
@@ -119,7 +125,9 @@ def test_what_was_not_read_cannot_be_acknowledged(opened: Opener) -> None:
     spool = opened(group_records=2)
     fill(spool, 4)
     sequences(spool, 2)
-    with pytest.raises(ValueError, match=r"^record 4 was not read yet: only what was read can be acknowledged$"):
+    with pytest.raises(
+        ValueError, match=r"^record 4 was not read yet: only what was read can be acknowledged$"
+    ):
         spool.acknowledge([1, 4])
     assert spool.records == 4
 
@@ -227,7 +235,11 @@ def test_the_oldest_age_is_that_of_the_first_record_that_is_left(opened: Opener)
         ({"topic": "t", "value": "text"}, TypeError, "value is str; it can be bytes or None"),
         ({"topic": "t", "key": bytearray()}, TypeError, "key is bytearray; it can be bytes or None"),
         ({"topic": "t", "headers": [(b"n", b"")]}, TypeError, "a header's name is bytes; it can be str"),
-        ({"topic": "t", "headers": [("n", 1)]}, TypeError, "the value of header 'n' is int; it can be bytes or None"),
+        (
+            {"topic": "t", "headers": [("n", 1)]},
+            TypeError,
+            "the value of header 'n' is int; it can be bytes or None",
+        ),
         ({"topic": "t", "partition": -2}, ValueError, "partition is -2; it can be -1 to 2147483647"),
         (
             {"topic": "t", "timestamp": 1 << 63},
