@@ -111,11 +111,11 @@ class Store:
             drained = segment.path.with_suffix(".drained")
             self.files.rename(segment.path, drained)
             self.segments.remove(segment)
-            self.files.at("after-rename")
-            for companion in companions(segment.path):
-                self.files.unlink(companion)
             self._half_deleted.append((segment.first, drained))
             with suppress(OSError, sqlite3.Error):
+                self.files.at("after-rename")
+                for companion in companions(segment.path):
+                    self.files.unlink(companion)
                 self.finish_deletions()
 
     def finish_deletions(self) -> None:

@@ -218,7 +218,9 @@ class SpoolMachine(RuleBasedStateMachine):
 
 def weight(row: tuple[Any, ...]) -> int:
     _, key, value, headers, _, _ = row
-    return len(key or b"") + len(value or b"") + sum(len(n.encode()) + len(v or b"") for n, v in headers or ())
+    return (
+        len(key or b"") + len(value or b"") + sum(len(n.encode()) + len(v or b"") for n, v in headers or ())
+    )
 
 
 TestSpool = SpoolMachine.TestCase

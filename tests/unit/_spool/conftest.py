@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kafka_throttle._spool import Spool
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Opener = Callable[..., Spool]
 

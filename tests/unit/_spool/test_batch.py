@@ -74,7 +74,7 @@ def test_a_batch_that_lies_with_a_right_crc_raises_nothing_else_and_yields_no_mo
 
 def test_the_head_can_be_read_alone() -> None:
     packed = pack(42, 9.5, [("t", None, b"v", None, 0, -1)] * 3)
-    assert (42, 3) == head_of(packed)
+    assert head_of(packed) == (42, 3)
     assert begun_at(packed) == 9.5
     assert begun_at(b"short") == 0.0
 

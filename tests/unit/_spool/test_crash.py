@@ -46,7 +46,7 @@ def check(directory: Path, committed: set[int], acknowledged: set[int]) -> None:
         numbers = [int((record.value or b"").split(b"-")[0]) for record in records]
         assert sorted(numbers) == numbers
         assert spool.acknowledge(sequences) == len(sequences)
-    assert [] == [path.name for path in directory.iterdir() if path.suffix not in {".db", ""}]
+    assert [path.name for path in directory.iterdir() if path.suffix not in {".db", ""}] == []
 
 
 @pytest.mark.parametrize("number", [1, 2])
@@ -91,4 +91,4 @@ def test_kills_one_after_the_other_lose_nothing(directory: Path) -> None:
         acknowledged |= now_acknowledged
     with Spool(directory, group_seconds=None, fsync="off") as spool:
         assert committed - acknowledged <= {record.sequence for record in spool.read(100_000)}
-        assert (0, 0) == (spool.lost_records, spool.quarantined)
+        assert (spool.lost_records, spool.quarantined) == (0, 0)

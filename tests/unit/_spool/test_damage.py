@@ -117,9 +117,8 @@ def test_a_flipped_bit_costs_at_most_what_lies_on_its_page(
         try:
             # A leaf of a table holds at most eight batches, an SQLite log's frame one page.
             lost += bool(check_what_is_left(directory, expected, acknowledged, 8 * 5))
-        except BaseException:
-            print(f"bit {bit} of {victim.name}")
-            raise
+        except Exception as error:
+            raise AssertionError(f"after bit {bit} of {victim.name} was flipped") from error
         shutil.rmtree(directory)
     assert lost < FLIPS / 2
 
@@ -244,10 +243,10 @@ def test_a_segment_of_a_later_version_is_kept_in_the_quarantine_and_what_is_read
     other_version(directory / names[0])
     before = (directory / names[0]).read_bytes()
     with Spool(directory, **OPTIONS) as spool:
-        assert COUNT - 50 == len(drain(spool))
+        assert len(drain(spool)) == COUNT - 50
     kept = directory / "quarantine" / f"{names[0]}.0"
     assert before == kept.read_bytes()
-    assert "damaged: it has version 2; this release reads version 1\n" == Path(f"{kept}.reason").read_text()
+    assert Path(f"{kept}.reason").read_text() == "damaged: it has version 2; this release reads version 1\n"
 
 
 def test_without_the_catalogue_everything_is_found_and_the_acknowledged_come_once_more(
@@ -269,14 +268,14 @@ def test_a_catalogue_that_is_none_is_set_aside(closed: Path, tmp_path: Path) -> 
     with Spool(directory, **OPTIONS) as spool:
         sequences = {record.sequence for record in drain(spool)}
         assert set(range(1, COUNT + 1)) - set(range(90, 140)) < sequences
-        assert (1, 0) == (spool.quarantined, spool.lost_records)
+        assert (spool.quarantined, spool.lost_records) == (1, 0)
     assert (directory / "quarantine" / "catalogue.db.0").read_bytes() == b"x" * 5000
 
 
 def test_a_segment_that_is_put_back_is_replayed(closed: Path, tmp_path: Path) -> None:
     directory = tmp_path / "spool"
     shutil.copytree(closed, directory)
-    first = sorted(path.name for path in directory.glob("*.segment"))[0]
+    first = min(path.name for path in directory.glob("*.segment"))
     (directory / first).rename(tmp_path / first)
     with Spool(directory, **OPTIONS) as spool:
         lost = spool.lost_records
@@ -293,4 +292,4 @@ def test_files_with_other_names_are_left_alone(closed: Path, tmp_path: Path) -> 
     (directory / "1-0.segment").write_text("mine too")
     with Spool(directory, **OPTIONS) as spool:
         assert spool.quarantined == 0
-    assert ["mine", "mine too"] == [(directory / name).read_text() for name in ("notes.txt", "1-0.segment")]
+    assert [(directory / name).read_text() for name in ("notes.txt", "1-0.segment")] == ["mine", "mine too"]

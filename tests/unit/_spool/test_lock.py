@@ -7,13 +7,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kafka_throttle._spool import Spool
 from kafka_throttle._spool.lock import owner_of
 from kafka_throttle.exceptions import SpoolError, SpoolLocked
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Opener = Callable[..., Spool]
 
@@ -103,7 +106,7 @@ os.wait()
     )
     assert f"the spool in {str(directory)!r} belongs to the parent process\n" == output.stdout
     with Spool(directory) as spool:
-        assert [b"before"] == [record.value for record in spool.read(10)]
+        assert [record.value for record in spool.read(10)] == [b"before"]
 
 
 def test_a_directory_that_cannot_be_made_is_a_spool_error(tmp_path: Path) -> None:

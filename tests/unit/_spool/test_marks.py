@@ -28,8 +28,8 @@ def test_marks_agree_with_a_set_and_survive_being_written(groups: list[list[int]
 def test_learning_later_records_keeps_what_was_loaded() -> None:
     marks = Marks.load(10, 2, b"\x02", 7)
     marks.learn(10, [1] * 20)
-    assert (3, 7, 12) == (marks.count, marks.payload, marks.low)
-    assert (1, 1) == marks.add([12])
+    assert (marks.count, marks.payload, marks.low) == (3, 7, 12)
+    assert marks.add([12]) == (1, 1)
     assert marks.low == 14
 
 
@@ -37,10 +37,10 @@ def test_lost_records_weigh_nothing() -> None:
     marks = Marks(1)
     marks.learn(1, [5, 5])
     marks.lose(3, 4)
-    assert (4, 0) == (marks.count, marks.payload)
+    assert (marks.count, marks.payload) == (4, 0)
     marks.add([1])
     marks.weigh_again()
-    assert (5, 5) == (marks.count, marks.payload)
+    assert (marks.count, marks.payload) == (5, 5)
 
 
 def test_marks_are_dirty_until_they_are_written() -> None:
@@ -51,5 +51,5 @@ def test_marks_are_dirty_until_they_are_written() -> None:
     assert marks.dirty
     marks.dump()
     assert not marks.dirty
-    assert (0, 0) == marks.add([1])
+    assert marks.add([1]) == (0, 0)
     assert not marks.dirty

@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kafka_throttle._spool import Files, Spool
 from kafka_throttle.exceptions import SpoolError, SpoolFull
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 Opener = Callable[..., Spool]
 
@@ -36,7 +39,7 @@ def test_every_field_survives_a_restart_byte_for_byte(opened: Opener, commit: st
         ("orders", b"k", None, (("tombstone", None),), 1, -1),
     ]
     spool = opened(commit=commit, clock=lambda: 50.5)
-    assert [1, 2, 3, 4] == [spool.append(*row) for row in rows]
+    assert [spool.append(*row) for row in rows] == [1, 2, 3, 4]
     spool.close()
     records = opened(commit=commit).read(10)
     assert rows == [tuple(record[1:7]) for record in records]
@@ -58,9 +61,9 @@ def test_records_come_out_once_and_in_order_across_segments(
 def test_reading_commits_first_what_waits(opened: Opener) -> None:
     spool = opened()
     spool.append("t", None, b"v")
-    assert (1, True) == (spool.uncommitted, spool.waiting)
+    assert (spool.uncommitted, spool.waiting) == (1, True)
     assert sequences(spool) == [1]
-    assert (0, False) == (spool.uncommitted, spool.waiting)
+    assert (spool.uncommitted, spool.waiting) == (0, False)
 
 
 def test_a_group_is_committed_when_it_is_full(opened: Opener) -> None:
@@ -99,8 +102,8 @@ def test_segments_are_deleted_whole_when_their_records_are_acknowledged(
     assert 200 - (third - second) == spool.records
     spool.acknowledge(range(1, 201))
     spool.close()
-    assert [] == list(directory.glob("*.segment*"))
-    assert [] == list(directory.glob("*.drained*"))
+    assert list(directory.glob("*.segment*")) == []
+    assert list(directory.glob("*.drained*")) == []
 
 
 def test_sequences_go_on_after_everything_was_delivered_and_the_spool_reopened(opened: Opener) -> None:
@@ -115,8 +118,8 @@ def test_acknowledging_in_any_order_and_twice_counts_each_record_once(opened: Op
     spool = opened()
     fill(spool, 10, b"12345")
     sequences(spool)
-    assert [3, 2, 0] == [spool.acknowledge([9, 2, 4]), spool.acknowledge([4, 1, 3]), spool.acknowledge([])]
-    assert (5, 25) == (spool.records, spool.payload_bytes)
+    assert [spool.acknowledge([9, 2, 4]), spool.acknowledge([4, 1, 3]), spool.acknowledge([])] == [3, 2, 0]
+    assert (spool.records, spool.payload_bytes) == (5, 25)
     spool.close()
     assert sequences(opened()) == [5, 6, 7, 8, 10]
 
@@ -139,7 +142,7 @@ def test_rewinding_hands_out_again_what_is_not_acknowledged(opened: Opener) -> N
     spool.acknowledge([2, 4])
     spool.rewind()
     again = spool.read(10)
-    assert [1, 3, 5, 6] == [record.sequence for record in again]
+    assert [record.sequence for record in again] == [1, 3, 5, 6]
     assert [first[i].record_id for i in (0, 2, 4)] == [record.record_id for record in again[:3]]
 
 
@@ -155,12 +158,10 @@ def test_record_ids_stay_over_replays_and_differ_between_records(opened: Opener)
 
 def test_a_full_spool_refuses_and_takes_again_when_there_is_room(opened: Opener) -> None:
     spool = opened(max_bytes=600_000)
-    accepted = 0
     with pytest.raises(SpoolFull, match=r"of 600000 bytes on disk; a record of 1000 bytes does not fit$"):
-        for _ in range(1000):
-            spool.append("t", None, b"x" * 1000)
-            accepted += 1
-    assert 200 < accepted == spool.records
+        fill(spool, 1000, b"x" * 1000)
+    accepted = spool.records
+    assert accepted > 200
     assert spool.disk_bytes <= 600_000
     assert list(range(1, accepted + 1)) == sequences(spool)
     spool.acknowledge(range(1, accepted + 1))
@@ -170,8 +171,7 @@ def test_a_full_spool_refuses_and_takes_again_when_there_is_room(opened: Opener)
 def test_a_full_spool_refuses_in_record_mode(opened: Opener, directory: Path) -> None:
     spool = opened(max_bytes=300_000, commit="record")
     with pytest.raises(SpoolFull):
-        for _ in range(1000):
-            spool.append("t", None, b"x" * 1000)
+        fill(spool, 1000, b"x" * 1000)
     assert sum(path.stat().st_size for path in directory.glob("*.segment*")) <= 300_000
     assert spool.records == len(sequences(spool)) > 50
 
@@ -184,9 +184,9 @@ def test_expired_records_are_handed_to_expire_and_stay_until_they_are_acknowledg
     fill(spool, 2)
     assert spool.expire(10) == []
     now[0] = 112.0
-    assert [4, 5] == sequences(spool)
+    assert sequences(spool) == [4, 5]
     expired = spool.expire(10)
-    assert [1, 2, 3] == [record.sequence for record in expired]
+    assert [record.sequence for record in expired] == [1, 2, 3]
     assert spool.expire(10) == []
     assert spool.records == 5
     spool.acknowledge([record.sequence for record in expired])
@@ -200,7 +200,7 @@ def test_a_record_that_grows_too_old_while_it_waits_to_be_read_is_expired(opened
     assert sequences(spool, 1) == [1]
     now[0] = 111.0
     assert sequences(spool) == []
-    assert [2, 3] == [record.sequence for record in spool.expire(10)]
+    assert [record.sequence for record in spool.expire(10)] == [2, 3]
 
 
 def test_a_clock_that_goes_back_makes_nothing_old_and_no_age_negative(opened: Opener) -> None:
@@ -257,7 +257,7 @@ def test_a_record_that_is_none_is_refused_and_spoils_nothing(
         spool.append(**record)
     assert message == str(caught.value)
     spool.append("t", None, b"after")
-    assert [b"before", b"after"] == [each.value for each in spool.read(10)]
+    assert [each.value for each in spool.read(10)] == [b"before", b"after"]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +290,7 @@ def test_files_can_be_read_by_their_owner_alone(opened: Opener, directory: Path)
     try:
         spool = opened(segment_bytes=20_000)
         fill(spool, 100, b"x" * 1000)
-        assert 0o700 == directory.stat().st_mode & 0o777
+        assert directory.stat().st_mode & 0o777 == 0o700
         assert {0o600} == {path.stat().st_mode & 0o777 for path in directory.iterdir() if path.is_file()}
     finally:
         os.umask(old)
@@ -299,7 +299,7 @@ def test_files_can_be_read_by_their_owner_alone(opened: Opener, directory: Path)
 def test_an_open_directory_is_made_private(opened: Opener, directory: Path) -> None:
     directory.mkdir(mode=0o755)
     opened()
-    assert 0o700 == directory.stat().st_mode & 0o777
+    assert directory.stat().st_mode & 0o777 == 0o700
 
 
 def test_threads_that_append_and_read_at_once_lose_and_repeat_nothing(directory: Path) -> None:

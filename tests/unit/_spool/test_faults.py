@@ -1,0 +1,335 @@
+"""Disks that are full, forbidden or failing: an error, nothing lost, and on it goes when the cause is gone."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kafka_throttle._spool import Files, Spool
+from kafka_throttle.exceptions import SpoolError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Opener = Callable[..., Spool]
+VALUE = b"x" * 1000
+
+
+class Failing(Files):
+    """Fails at a point, or when a file is opened, as long as it is told to."""
+
+    point = ""
+    connecting = False
+    renaming = False
+
+    def at(self, point: str) -> None:
+        if point == self.point:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def connect(self, path: Path, **options: Any) -> sqlite3.Connection:
+        if self.connecting:
+            raise sqlite3.OperationalError("unable to open database file")
+        return super().connect(path, **options)
+
+    def rename(self, source: Path, target: Path) -> None:
+        if self.renaming:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        super().rename(source, target)
+
+
+def fill(spool: Spool, count: int) -> None:
+    for _ in range(count):
+        spool.append("t", None, VALUE)
+
+
+def drain(spool: Spool) -> list[int]:
+    sequences: list[int] = []
+    while found := spool.read(1000):
+        sequences += [record.sequence for record in found]
+    return sequences
+
+
+@pytest.mark.parametrize("point", ["before-write", "after-write", "before-commit"])
+def test_a_commit_that_fails_keeps_its_records_for_the_next_try(opened: Opener, point: str) -> None:
+    files = Failing()
+    spool = opened(files=files, group_records=5)
+    spool.append("t", None, VALUE)
+    spool.commit()
+    files.point = point
+    spool.append("t", None, VALUE)
+    with pytest.raises(SpoolError) as caught:
+        spool.commit()
+    assert f"cannot write in {str(spool.directory)!r}: No space left on device" == str(caught.value)
+    assert caught.value.errno == errno.ENOSPC
+    assert (spool.records, spool.uncommitted) == (2, 1)
+    files.point = ""
+    spool.commit()
+    assert drain(spool) == [1, 2]
+
+
+def test_a_commit_whose_outcome_is_unknown_is_tried_again_and_stored_once(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    files.point = "after-commit"
+    spool.append("t", None, VALUE)
+    with pytest.raises(SpoolError):
+        spool.commit()
+    files.point = ""
+    spool.commit()
+    spool.rewind()
+    assert drain(spool) == [1]
+    assert spool.records == 1
+
+
+def test_after_a_failure_append_says_so_until_a_commit_succeeds(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t", None, VALUE)
+    files.point = "before-write"
+    with pytest.raises(SpoolError):
+        spool.commit()
+    with pytest.raises(SpoolError, match="No space left on device"):
+        spool.append("t", None, VALUE)
+    files.point = ""
+    spool.commit()
+    assert spool.append("t", None, VALUE) == 2
+
+
+def test_in_record_mode_a_record_whose_append_raised_is_not_kept(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files, commit="record")
+    assert spool.append("t", None, b"1") == 1
+    files.point = "before-write"
+    with pytest.raises(SpoolError):
+        spool.append("t", None, b"2")
+    files.point = ""
+    assert spool.append("t", None, b"3") == 2
+    assert [record.value for record in spool.read(10)] == [b"1", b"3"]
+
+
+def test_what_cannot_be_committed_can_be_withdrawn(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t", None, b"1")
+    spool.commit()
+    spool.append("t", b"k", b"2", [("n", b"v")])
+    files.point = "before-write"
+    with pytest.raises(SpoolError):
+        spool.commit()
+    withdrawn = spool.withdraw()
+    assert [tuple(record[:5]) for record in withdrawn] == [(2, "t", b"k", b"2", (("n", b"v"),))]
+    files.point = ""
+    assert spool.append("t", None, b"3") == 3
+    assert drain(spool) == [1, 3]
+    assert spool.records == 2
+
+
+def test_reading_goes_on_while_writing_fails(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t")
+    spool.commit()
+    spool.append("t")
+    files.point = "before-write"
+    assert [record.sequence for record in spool.read(10)] == [1]
+    with pytest.raises(SpoolError):
+        spool.read(10)
+    files.point = ""
+    assert drain(spool) == [2]
+
+
+def append_somehow(spool: Spool, files: Failing) -> int:
+    try:
+        return spool.append("t", None, VALUE)
+    except SpoolError:
+        files.point = ""
+        spool.commit()
+        return spool.append("t", None, VALUE)
+
+
+@pytest.mark.parametrize(
+    "point", ["segment-switch", "before-acknowledge", "before-delete", "after-rename", "after-delete"]
+)
+def test_a_failure_between_segments_loses_nothing(opened: Opener, point: str) -> None:
+    files = Failing()
+    spool = opened(files=files, segment_bytes=20_000, group_records=5, save_every=1)
+    total = 0
+    for round_number in range(12):
+        files.point = point if round_number % 3 == 1 else ""
+        for _ in range(10):
+            total = append_somehow(spool, files)
+        records = spool.read(9)
+        spool.acknowledge([record.sequence for record in records])
+    files.point = ""
+    rest = drain(spool)
+    assert list(range(total - len(rest) + 1, total + 1)) == rest
+    spool.acknowledge(rest)
+    spool.close()
+    left = {path.name for path in spool.directory.iterdir()}
+    assert {"lock", "catalogue.db"} == left
+    assert (spool.lost_records, spool.quarantined) == (0, 0)
+
+
+def test_acknowledgements_that_cannot_be_saved_are_saved_later(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files, save_every=1)
+    for _ in range(5):
+        spool.append("t")
+    drain(spool)
+    files.point = "before-acknowledge"
+    assert spool.acknowledge([1, 2]) == 2
+    files.point = ""
+    spool.close()
+    assert drain(opened()) == [3, 4, 5]
+
+
+def test_a_drained_segment_that_cannot_be_deleted_is_deleted_later(opened: Opener, directory: Path) -> None:
+    files = Failing()
+    spool = opened(files=files, segment_bytes=20_000, group_records=5)
+    for _ in range(100):
+        spool.append("t", None, VALUE)
+    sequences = drain(spool)
+    before = len(list(directory.glob("*.segment")))
+    files.renaming = True
+    spool.acknowledge(sequences[:60])
+    assert before == len(list(directory.glob("*.segment")))
+    files.renaming = False
+    spool.acknowledge(sequences[60:])
+    assert len(list(directory.glob("*.segment"))) <= 1
+
+
+def test_a_segment_that_cannot_be_opened_raises_and_is_read_when_it_can(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files, segment_bytes=20_000, group_records=5)
+    for _ in range(50):
+        spool.append("t", None, VALUE)
+    spool.commit()
+    spool.rewind()
+    files.connecting = True
+    with pytest.raises(SpoolError, match=r"^cannot read in .*: unable to open database file$") as caught:
+        spool.read(100)
+    assert caught.value.errno == errno.EACCES
+    files.connecting = False
+    assert list(range(1, 51)) == drain(spool)
+    assert spool.lost_records == 0
+
+
+@pytest.mark.parametrize("failing", ["rename", "save"])
+def test_a_close_that_fails_gives_the_directory_free_and_loses_nothing(opened: Opener, failing: str) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t")
+    spool.commit()
+    spool.append("t")
+    files.point = "before-write" if failing == "rename" else "before-acknowledge"
+    with pytest.raises(SpoolError):
+        spool.close()
+    again = opened()
+    assert drain(again) == ([1] if failing == "rename" else [1, 2])
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 3 MiB; skips where none can be mounted."""
+    mount = tmp_path / "disk"
+    mount.mkdir()
+    done = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(mount)], capture_output=True, check=False
+    )
+    if done.returncode:
+        pytest.skip("mounting a small tmpfs needs privileges that this process does not have")
+    yield mount
+    subprocess.run(["umount", "-l", str(mount)], check=True)
+
+
+@pytest.mark.parametrize("commit", ["group", "record"])
+def test_a_disk_that_is_full_refuses_and_goes_on_when_it_has_room(
+    opened: Opener, small_disk: Path, commit: str
+) -> None:
+    spool = opened(small_disk / "spool", commit=commit, segment_bytes=200_000, group_records=20)
+    with pytest.raises(SpoolError) as caught:
+        fill(spool, 10_000)
+    accepted = spool.records
+    assert caught.value.errno == errno.ENOSPC
+    assert accepted > 500
+    committed = spool.records - spool.uncommitted
+    sequences = [record.sequence for record in spool.read(committed)]
+    assert list(range(1, committed + 1)) == sequences
+    assert spool.acknowledge(sequences) == committed
+    spool.commit()
+    assert list(range(committed + 1, accepted + 1)) == drain(spool)
+    assert spool.append("t", None, VALUE) == accepted + 1
+    assert (spool.lost_records, spool.quarantined) == (0, 0)
+
+
+def test_a_disk_that_becomes_read_only_refuses_and_goes_on_afterwards(
+    opened: Opener, small_disk: Path
+) -> None:
+    spool = opened(small_disk / "spool", commit="record", segment_bytes=100_000)
+    for _ in range(150):
+        spool.append("t", None, VALUE)
+    spool.close()
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(SpoolError, match=r"^cannot open the spool in ") as caught:
+        opened(small_disk / "spool")
+    assert caught.value.errno == errno.EROFS
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    again = opened(small_disk / "spool", commit="record")
+    assert list(range(1, 151)) == drain(again)
+    assert again.append("t", None, VALUE) == 151
+
+
+CHILD = """
+import os, resource, sys
+from kafka_throttle._spool import Spool
+from kafka_throttle.exceptions import SpoolError
+what, directory = sys.argv[1:]
+if os.getuid() == 0:
+    os.makedirs(directory, mode=0o700)
+    os.chown(directory, 65534, 65534)
+    os.seteuid(65534)
+spool = Spool(directory, group_seconds=None, fsync="off", segment_bytes=200_000, group_records=20, commit="record")
+for _ in range(300):
+    spool.append("t", None, b"x" * 1000)
+if what == "limit":
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY))
+else:
+    os.chmod(directory, 0o500)
+last = 300
+try:
+    for _ in range(1000):
+        last = spool.append("t", None, b"x" * 1000)
+except SpoolError as error:
+    print(error.errno is not None, spool.records == last)
+resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+os.chmod(directory, 0o700)
+spool.append("t", None, b"after")
+sequences = []
+while found := spool.read(100):
+    sequences += [record.sequence for record in found]
+print(sequences == list(range(1, last + 2)), spool.lost_records, spool.quarantined)
+spool.close()
+"""
+
+
+@pytest.mark.parametrize("what", ["limit", "permission"])
+def test_a_process_that_may_not_write_any_more_loses_nothing_and_goes_on(tmp_path: Path, what: str) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        if parent.stat().st_uid == os.getuid() and str(parent).count("pytest"):
+            parent.chmod(0o755)
+    output = subprocess.run(
+        [sys.executable, "-c", CHILD, what, str(tmp_path / "spool")],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert output.stdout == "True True\nTrue 0 0\n", output.stderr
