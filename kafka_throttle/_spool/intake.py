@@ -145,7 +145,7 @@ class Intake:
                 room -= _CHUNK_OVERHEAD
             if room >= 0:
                 if not count:
-                    self._begin(room)
+                    self._begin(room + size + size + _RECORD_OVERHEAD)
                 self._room = room
                 rows.append((topic, key, value, checked, timestamp, partition))
                 if count + 1 < self._group_records and room >= self._floor:
@@ -205,6 +205,7 @@ class Intake:
             return chunk.first
 
     def _begin(self, room: int) -> None:
+        """Begin a chunk when there is `room`, with the lock held."""
         self._began = self._clock()
         self._floor = room - _CHUNK_BYTES
         if self._committer is not None:
@@ -215,8 +216,9 @@ class Intake:
         """Close the chunk that is being filled, with the lock held; return how many wait."""
         if self._rows:
             rows, self._rows = self._rows, []
-            chunk = Chunk(self._first, self._began, rows, 0)
-            chunk.payload = sum(chunk.sizes())
+            # What append() took from the room since the chunk was begun: counted once a record, not once more here.
+            taken = self._floor + _CHUNK_BYTES - self._room
+            chunk = Chunk(self._first, self._began, rows, (taken - len(rows) * _RECORD_OVERHEAD) // 2)
             self._full_chunks.append(chunk)
             self._first = chunk.end
             if self._committer is not None:
@@ -324,6 +326,7 @@ class Intake:
         with self._lock:
             if self._ended is not None:
                 return False
+            self._end_chunk()
             self._ended = why
             # An append() that is past its check finds no room, looks again and sees why.
             self._room = -_UNLIMITED

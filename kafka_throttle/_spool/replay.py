@@ -8,7 +8,7 @@ from contextlib import suppress
 from itertools import compress
 from typing import TYPE_CHECKING
 
-from kafka_throttle._spool.batch import BatchError, begun_at, unpack
+from kafka_throttle._spool.batch import Batch, BatchError, begun_at, unpack
 from kafka_throttle._spool.faults import is_damage
 from kafka_throttle._spool.rebuild import rebuild
 from kafka_throttle._spool.segment import Damaged, Row, Segment, SegmentFile
@@ -97,8 +97,13 @@ class Replay:
         taken: list[SpooledRecord] = []
         self._sort_out()
         while len(taken) < limit and len(self.expired) < limit:
-            if not self._ready and not self._fill():
-                break
+            try:
+                if not self._ready and not self._fill():
+                    break
+            except (sqlite3.Error, OSError):
+                if taken:  # they have left: what stands in the way is met again by the next call
+                    break
+                raise
             missing = limit - len(taken)
             if not taken and len(self._ready) <= missing:
                 taken, self._ready = self._ready, []
@@ -151,17 +156,28 @@ class Replay:
         start = row.first
         if not start <= self.position < start + row.records:
             raise Damaged(f"the record with sequence {self.position} is missing")
+        end = start + row.records
+        if end > segment.end or (self._rows and self._rows[-1].first != end):
+            raise Damaged(f"{row.records} records at sequence {start} do not end where the next begin")
         if row.data is None:
             segment.marks.lose(start, row.records)
-            self.position = start + row.records
+            self.position = end
             return
-        try:
-            batch = unpack(row.data, segment.origin)
-        except BatchError as error:
-            raise Damaged(f"the batch at sequence {start}: {error}") from error
-        if (batch.first, len(batch.records), sum(batch.sizes)) != row[:3]:
-            raise Damaged(f"the batch at sequence {start} is not what the index says")
-        self._make_ready(segment, batch.first, batch.records, batch.sizes, batch.spooled_at)
+        batch = _checked(row, segment.origin)
+        # With commit="record" every record is a batch: many of them are made ready at once. (Ages are one by one.)
+        while row.records == 1 and self._max_age is None and self._follows(start + len(batch.records)):
+            try:
+                more = _checked(self._rows[-1], segment.origin)
+            except Damaged:  # found again when it is the next
+                break
+            del self._rows[-1]
+            batch.records += more.records
+            batch.sizes += more.sizes
+        self._make_ready(segment, start, batch.records, batch.sizes, batch.spooled_at)
+
+    def _follows(self, sequence: int) -> bool:
+        """Whether the row that was fetched next has records, from `sequence` on."""
+        return bool(self._rows) and self._rows[-1].first == sequence and self._rows[-1].data is not None
 
     def _fetch(self, segment: Segment) -> list[Row]:
         """Return the next rows of a segment, last first."""
@@ -241,12 +257,24 @@ class Replay:
                 continue
             first, end, spooled_at = self._oldest
             if not first <= low < end:
-                row = self._rows_of(segment, low, 1)
-                if not row or row[0].data is None:
+                row = self._row_at(segment, low)
+                if row is None or row.data is None:
                     continue
-                self._oldest = first, end, spooled_at = low, low + 1, begun_at(row[0].data)
+                self._oldest = first, end, spooled_at = row.first, row.first + row.records, begun_at(row.data)
             return spooled_at
         return None
+
+    def _row_at(self, segment: Segment, sequence: int) -> Row | None:
+        """Return a row, or None when it is damaged: that is dealt with when it is read."""
+        try:
+            rows = self._rows_of(segment, sequence, 1)
+        except Damaged:
+            return None
+        except sqlite3.DatabaseError as error:
+            if is_damage(error):
+                return None
+            raise
+        return rows[0] if rows and _is_well_typed(rows[0]) else None
 
     def acknowledge(self, sequences: Sequence[int]) -> int:
         """Take note that records are done with.
@@ -314,6 +342,22 @@ class Replay:
         with suppress(OSError, sqlite3.Error):
             self._store.save()
             self._unsaved = 0
+
+
+def _checked(row: Row, origin: bytes) -> Batch:
+    """Return the batch of a row.
+
+    Raises:
+        Damaged: When it is none, or another than the index says.
+    """
+    first, records, payload, data = row
+    try:
+        batch = unpack(data or b"", origin)
+    except BatchError as error:
+        raise Damaged(f"the batch at sequence {first}: {error}") from error
+    if batch.first != first or len(batch.records) != records or sum(batch.sizes) != payload:
+        raise Damaged(f"the batch at sequence {first} is not what the index says")
+    return batch
 
 
 def _is_well_typed(row: tuple[object, ...]) -> bool:
