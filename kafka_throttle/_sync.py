@@ -97,7 +97,7 @@ class Producer(STOCK):
         self.__gate__ = admission.gate  # type: ignore[assignment]
         if isinstance(admission.gate, PureGate) and type(self).produce is _PRODUCE:
             self.produce = admission.gate.produce_of(self)
-        register(admission)
+        register(admission, self)
 
     produce = gated_method(
         STOCK.produce,
@@ -145,6 +145,7 @@ class Producer(STOCK):
         if admission is None:
             return super().flush(*args, **kwargs)
         left: int = admission.call("flush", _serve_all, admission, super().flush, args, kwargs)
+        admission.tend()
         return left
 
     def close(self, *args: Any, **kwargs: Any) -> bool:
