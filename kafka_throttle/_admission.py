@@ -319,6 +319,24 @@ class Admission:
 
     # ---- the rest of the producer's life
 
+    def tend(self) -> None:
+        """Open the gate as far as there is room, at a moment when no produce() waits for it."""
+        if self.closed or self._orphaned or len(self._turnstile) or not self.engine.begun:
+            return
+        with self._deciding:
+            if self._busy:
+                return
+            self._busy = True
+            try:
+                now = self._clock()
+                events = self._advance(now) if self.engine.due(now) else ()
+                room = self.engine.room(now, self.meter.brief(self.gate))
+                if room.records:
+                    self.gate.open(room.records, room.bytes, self.engine.path.record_bytes)
+            finally:
+                self._busy = False
+        self.publisher.publish(events)
+
     def note_broker_throttle(self, event: Any) -> None:
         """Take the client's throttle event."""
         with self._deciding:

@@ -6,7 +6,8 @@ window once and keeps a number of records; the engine turns that into an edge, i
 The AIMD law (Chiu and Jain 1989), once per window:
 
 - congested: limit <- max(floor, min(back-off ratio x limit, rate x (base delay + tolerance))). The second term, the
-  product of rate and allowed delay, is the fast way down from far above; here it only ever lowers.
+  product of rate and allowed delay, is the fast way down from far above; here it only ever lowers, and at the end of
+  doubling, when the pipe was still filling up, by no more than half.
 - congested but the edge was not reached: the delay alone does not lower a limit that is mostly unused, and the rate,
   which is then the application's, lowers none;
 - calm and the edge was reached: double until the first congestion, or until doubling brought no more throughput;
@@ -234,10 +235,13 @@ class AIMDLaw:
             # client; when that is much, it is likely the cause.
             much = sample.in_flight >= 0.5 * self.records or conditions.congested != StandingDelay.name
             return self.config.backoff_ratio * self.records if much else self.records
-        self.doubling = False
+        was_doubling, self.doubling = self.doubling, False
         # A window that ended in a mute shows less than the path gives: half the mean rate is a floor for it.
         rate = max(sample.rate, 0.5 * self._mean_rate)
         product = rate * (conditions.base_delay + conditions.tolerance)
+        if was_doubling:
+            # The pipe was filling up in this window, so that its rate is too low: at most by half.
+            product = max(product, 0.5 * self.records)
         return min(self.config.backoff_ratio * self.records, product)
 
     def _increased(self, sample: WindowSample, batch: float) -> float:

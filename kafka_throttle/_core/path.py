@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 __all__ = ["AdmissionLog", "Path"]
 
 _UNKNOWN_DELAY = 0.02
-_BASE_SPAN = 50.0
+_BASE_SPAN = 75.0
 
 
 @define
@@ -38,7 +38,7 @@ class Path:
 
     @property
     def base_delay(self) -> float:
-        """The delay of a record that meets no queue, in seconds: the smallest of the last 50 s."""
+        """The delay of a record that meets no queue, in seconds: the smallest of the last 75 s."""
         return self._least[0][1] if self._least else _UNKNOWN_DELAY
 
     def witness(self, at: float, round_trip: float, linger: float) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DelayProbe"]
 
-_AFTER = 20.0
+_AFTER = 30.0
 _DEPTH = 0.3
 _SHORTEST = 0.15
 _WINDOWS_AT_FLOOR = 5

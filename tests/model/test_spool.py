@@ -224,4 +224,4 @@ def weight(row: tuple[Any, ...]) -> int:
 
 
 TestSpool = SpoolMachine.TestCase
-TestSpool.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
+TestSpool.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)

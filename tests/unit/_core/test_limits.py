@@ -56,6 +56,8 @@ def test_a_congested_window_multiplies_the_limit_with_the_back_off_ratio() -> No
 def test_from_far_above_the_product_of_rate_and_allowed_delay_is_the_fast_way_down() -> None:
     law = law_at(50_000)
     law.update(window(rate=10_000), CONGESTED)
+    assert law.records == pytest.approx(25_000), "the pipe was still filling up: at most by half"
+    law.update(window(rate=10_000), CONGESTED)
     assert law.records == pytest.approx(10_000 * (0.02 + 0.03))
 
 
