@@ -262,7 +262,13 @@ _FAULTS = (
             ),
             *_none_lost(),
         ),
-        cluster=Cluster(nodes=3, partitions=6, topic_config={"min.insync.replicas": "2"}),
+        # With Kafka's 9 s until a silent node is given up, neither client delivers anything in the 10 s.
+        cluster=Cluster(
+            nodes=3,
+            partitions=6,
+            topic_config={"min.insync.replicas": "2"},
+            server_properties={"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"},
+        ),
         steps=(Step("killed", 10, "kill", 1), Step("back", 24, "start", 1)),
         config=_CONFIG,
     ),
