@@ -143,10 +143,14 @@ def test_a_cycle_through_a_callback_goes_as_with_the_client(sides: Any) -> None:
 # ---- the end of the process, and forks
 
 
+# From 3.12 on Python warns of forks with threads, which is what these tests are about.
+NO_FORKS = "ignore:This process (pid=:DeprecationWarning"
+
+
 def run(script: str, *arguments: str) -> tuple[int, str]:
     """Run a script in a process of its own, which must end by itself, and return its code and what it printed."""
     ended = subprocess.run(
-        [sys.executable, "-X", "dev", "-c", textwrap.dedent(script), *arguments],
+        [sys.executable, "-X", "dev", "-W", NO_FORKS, "-c", textwrap.dedent(script), *arguments],
         capture_output=True,
         text=True,
         timeout=60,
