@@ -21,6 +21,7 @@ import contextlib
 import os
 import sqlite3
 from typing import TYPE_CHECKING, Literal
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -67,17 +68,21 @@ class Files:
         """
         mode = "mode=ro&immutable=1" if immutable else "mode=rw"
         connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?{mode}",
+            f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
             timeout=5.0,
         )
-        # What a damaged or hostile schema could do is closed; bytes are never taken for text.
-        connection.execute("PRAGMA trusted_schema = OFF")
-        connection.execute("PRAGMA cell_size_check = ON")
-        if not immutable:
-            connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
+        try:
+            # What a damaged or hostile schema could do is closed.
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            if not immutable:
+                connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def rename(self, source: Path, target: Path) -> None:
