@@ -39,8 +39,10 @@ __all__ = ["Admission"]
 # A waiting thread looks again this often, in seconds, even when no report wakes it: another thread's poll may have
 # served the report, and signals (Ctrl-C) are seen in between.
 _SLICE = 0.005
+# For so long, in seconds, a waiting caller waits for more than a little room.
+_TRICKLE = 0.01
 _NO_ROOM = Room(0, 0)
-_ROOM_FOR_ONE = Room(1, 0)
+_ROOM_FOR_ONE = Room(1, 0, paced=True)
 
 
 class Admission:
@@ -97,21 +99,26 @@ class Admission:
         topic = args[0] if args else kwargs.get("topic")
         if self.closed or not isinstance(topic, str) or not self.throttle.enabled:
             return self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
-        if not len(self._turnstile) and self._try(producer, args, kwargs):
-            return None
         policy = self.throttle.rule_for(topic).policy
+        if not len(self._turnstile) and self._try(producer, args, kwargs, least=self._worthwhile(policy)):
+            return None
         if isinstance(policy, Block):
             return self._block(policy, producer, topic, args, kwargs)
         return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
 
     def _try(
-        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place | None = None
+        self,
+        producer: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: Place | None = None,
+        least: int = 1,
     ) -> bool:
-        """Hand the record over if there is room, and open the gate for those that follow."""
+        """Hand the record over if there is room for `least`, and open the gate for those that follow."""
         size = _bytes_of(args, kwargs)
         self._refuse_what_never_fits(args, kwargs)
         room = self._look(producer, size)
-        if room.records < 1:
+        if room.records < 1 or (room.whole < least and not room.paced):
             return False
         try:
             self.gate.forward(producer, *args, **kwargs)
@@ -121,6 +128,19 @@ class Admission:
             return False
         self._let_follow(room, size, place)
         return True
+
+    def _worthwhile(self, policy: Policy) -> int:
+        """Return the room that is worth a visit, for a caller that may wait for it.
+
+        Reports trickle in. To follow each one with a record or two would keep this thread busy with deciding, on a
+        processor that the client and perhaps the broker need.
+        """
+        engine = self.engine
+        if not isinstance(policy, Block) or policy.timeout <= _TRICKLE or self._cannot_wait():
+            return 1
+        if engine.absorbing or engine.quota is not None:
+            return 1  # what is admitted is governed by the time, in portions that are large enough
+        return max(1, engine.limit_records // 8)
 
     def _let_follow(self, room: Room, size: int, place: Place | None) -> None:
         """Give the rest of the room to those who wait, in their order, and what they leave to whoever comes."""
@@ -172,6 +192,7 @@ class Admission:
         if self._cannot_wait():
             # The client would take the record, and what a callback produces is bounded by the reports that call it.
             return self.gate.forward(producer, *args, **kwargs)
+        worthwhile = self._worthwhile(policy)
         self.gate.close()  # nobody overtakes
         started = self._clock()
         deadline = started + policy.timeout
@@ -181,7 +202,8 @@ class Admission:
             while True:
                 left = deadline - self._clock()
                 called = place.wait(max(0.0, min(left, _SLICE * 10)))
-                if called and self._try_in_line(producer, args, kwargs, place):
+                least = worthwhile if self._clock() - started < _TRICKLE else 1
+                if called and self._try_in_line(producer, args, kwargs, place, least):
                     return None
                 if left <= 0:
                     break
@@ -202,11 +224,11 @@ class Admission:
         return self.gate.in_client or get_ident() in self._in_line
 
     def _try_in_line(
-        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place
+        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, least: int
     ) -> bool:
         self._refuse_orphan()
         if not (self.closed or place.granted):
-            return self._try(producer, args, kwargs, place)
+            return self._try(producer, args, kwargs, place, least)
         try:
             self.gate.forward(
                 producer, *args, **kwargs

@@ -55,12 +55,14 @@ class Room:
     Attributes:
         records: Records that may be handed to the client now; 0: the edge is reached.
         bytes: Bytes that may be handed to it now.
-        paced: Whether it is a broker's quota that has to be waited for.
+        paced: Whether it is a broker's quota that bounds it, or has to be waited for.
+        whole: Records that there is room for in all; the gate is opened to it in steps.
     """
 
     records: int
     bytes: int
     paced: bool = False
+    whole: int = 0
 
 
 _EDGE = Room(0, 0)
@@ -187,6 +189,11 @@ class Engine:
         return self._allowance.stalled
 
     @property
+    def absorbing(self) -> bool:
+        """Whether a stall is being absorbed or paid back."""
+        return self._allowance.absorbing
+
+    @property
     def quota(self) -> float | None:
         """A broker's quota, in bytes per second of keys and values; None when none is known."""
         return self._pacer.quota
@@ -219,15 +226,17 @@ class Engine:
             records, spare = max(1.0, records), max(1.0, spare)
         if records < 1 or spare < 1:
             return _EDGE
-        return self._paced(now, reading, self._step(records, limit), min(spare, self.bounds.most_bytes))
+        return self._paced(now, reading, records, limit, min(spare, self.bounds.most_bytes))
 
-    def _paced(self, now: float, reading: Reading, records: float, size: float) -> Room:
+    def _paced(self, now: float, reading: Reading, whole: float, limit: float, size: float) -> Room:
+        records = self._step(whole, limit)
         budget = self._pacer.budget(now, reading, self._log)
         if budget < 1:
             return _PACED
         if budget < size:
             records, size = min(records, max(1.0, budget / self.path.record_bytes)), budget
-        return Room(int(records), int(size))
+            return Room(int(records), int(size), paced=True, whole=int(whole))
+        return Room(int(records), int(size), whole=int(whole))
 
     def _step(self, records: float, limit: float) -> float:
         return min(records, max(_LONGEST_STEP * self.path.rate, _LEAST_STEP * limit, 1.0))
