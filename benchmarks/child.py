@@ -20,7 +20,7 @@ __all__ = ["Child", "ChildFailed"]
 _ROOT = Path(__file__).parents[1]
 
 
-class ChildFailed(RuntimeError):  # noqa: N818 - named for what happened
+class ChildFailed(RuntimeError):
     """A child process ended before its answer; its own words stand on standard error."""
 
 

@@ -25,7 +25,7 @@ _PURE = "KAFKA_THROTTLE_PURE"
 WARM_UP = 4.0
 
 
-class WrongGate(RuntimeError):  # noqa: N818 - named for what was met
+class WrongGate(RuntimeError):
     """The facade uses another gate than the one that is to be measured."""
 
 

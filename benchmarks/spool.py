@@ -288,7 +288,7 @@ def measure_backlog(collected: Collected, scratch: Path, size: int) -> None:
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Where spool.json and spool.md go."
 )
-def main(  # noqa: PLR0917 - click calls it by name
+def main(
     rounds: int, records: int, backlog: str, quick: bool, scratch: Path | None, out: Path | None
 ) -> None:
     """Measure the disk queue beside what a user might pick instead."""

@@ -335,7 +335,7 @@ class Admission:
         while self.gate.deferred:
             try:
                 self.run_deferred()
-            except Exception as error:  # flush serves the rest and raises one of them
+            except Exception as error:  # noqa: BLE001 - flush serves the rest and raises one of them
                 raised = error
         return raised
 
@@ -430,7 +430,7 @@ class Admission:
                 waiting=len(self._turnstile),
                 deferred_callbacks=len(self.gate.deferred),
                 hook_errors=self.publisher.hook_errors,
-                **ledger_of(reading, rejected, self._rejected_bytes),
+                **ledger_of(reading, rejected, self._rejected_bytes),  # type: ignore[arg-type]
                 **path_of(self.engine, reading, self.settings.buffer_bytes),  # type: ignore[arg-type]
             )
         self.publisher.publish(events)

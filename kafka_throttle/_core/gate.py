@@ -133,6 +133,7 @@ class PureGate:
 
     Attributes:
         only_errors: Whether the user's callback is for failed records alone.
+        abandoned: Whether this is a forked child.
     """
 
     __slots__ = (
@@ -146,6 +147,7 @@ class PureGate:
         "_granted",
         "_reported",
         "_strip",
+        "abandoned",
         "client_full",
         "deferred",
         "deferring",
@@ -174,6 +176,7 @@ class PureGate:
         self._reported = self._report_taker()
         self.deferring = 0
         self.only_errors = False
+        self.abandoned = False
         self.client_full = 0
         self.refused = 0
 
@@ -200,6 +203,7 @@ class PureGate:
     def abandon(self) -> None:
         """Let nothing pass any more, in a forked child: other threads of the parent may have held the lock."""
         self._adding = threading.RLock()
+        self.abandoned = True
         self.close()
 
     def _renew(self, records: int) -> int:
@@ -247,7 +251,7 @@ class PureGate:
             try:
                 args_, kwargs_ = self._with_stand_ins(args, kwargs)
                 return self._forward_to(producer, *args_, **kwargs_)
-            except BufferError:  # noqa: PERF203
+            except BufferError:
                 self._back(full=True)
                 break
             except BaseException:
@@ -374,7 +378,7 @@ class PureGate:
                         args_, kwargs_ = gate._with_stand_ins(args, kwargs)
                         return forward(*args_, **kwargs_)  # type: ignore[no-any-return]
                     return forward(*args)  # type: ignore[no-any-return]
-                except BufferError:  # noqa: PERF203
+                except BufferError:
                     gate._back(full=True)
                     break
                 except BaseException:
@@ -385,6 +389,32 @@ class PureGate:
         produce.__doc__ = type(producer).produce.__doc__
         produce.__signature__ = _PRODUCE.replace(parameters=[*_PRODUCE.parameters.values()][1:])  # type: ignore[attr-defined]
         return produce
+
+    def poll_of(
+        self, producer: Any, client_poll: Callable[..., int], otherwise: Callable[..., int]
+    ) -> Callable[..., int]:
+        """Return poll() for one producer.
+
+        Args:
+            producer: The producer.
+            client_poll: The client's, for when there is nothing to run but what the client does.
+            otherwise: The facade's, as a function of the producer and the arguments.
+        """
+        gate, forward, calls, callbacks = self, client_poll.__get__(producer), self._calls, self._callbacks
+
+        def poll(*args: Any, **kwargs: Any) -> int:
+            ident = get_ident()
+            if gate.deferred or gate.abandoned or ident in callbacks:
+                return otherwise(producer, *args, **kwargs)
+            calls.append(ident)
+            try:
+                return forward(*args, **kwargs)  # type: ignore[no-any-return]
+            finally:
+                calls.remove(ident)
+
+        poll.__doc__ = type(producer).poll.__doc__
+        poll.__signature__ = _POLL.replace(parameters=[*_POLL.parameters.values()][1:])  # type: ignore[attr-defined]
+        return poll
 
 
 def _count_nothing(error: Any, message: Any) -> None:

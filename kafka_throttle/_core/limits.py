@@ -154,7 +154,7 @@ class AIMD(Limit):
         """Return the law at its start limit."""
         law = AIMDLaw(self, bounds)
         law.records = law.within(self.start_bytes / record_bytes, law.batch(record_bytes), record_bytes)
-        law._useful = law.records
+        law.useful = law.records
         return law
 
     def most_bytes(self, bounds: Bounds) -> int:
@@ -171,6 +171,7 @@ class AIMDLaw:
         bounds: What the client can hold.
         records: The limit.
         doubling: Whether calm windows double the limit (slow start).
+        useful: The last limit at which doubling still brought throughput.
     """
 
     config: AIMD
@@ -181,7 +182,7 @@ class AIMDLaw:
     _rate: float = field(default=0.0, init=False)
     _mean_rate: float = field(default=0.0, init=False)
     _flat: int = field(default=0, init=False)
-    _useful: float = field(default=0.0, init=False)
+    useful: float = field(default=0.0, init=False)
     _pressed: float | None = field(default=None, init=False)
 
     def batch(self, record_bytes: float) -> float:
@@ -227,7 +228,7 @@ class AIMDLaw:
             self._pressed = sample.end
         elif sample.end - self._pressed > self.config.idle:
             self.doubling = True
-            self._flat, self._useful = 0, self.records
+            self._flat, self.useful = 0, self.records
 
     def _decreased(self, sample: WindowSample, conditions: Conditions) -> float:
         if not sample.edge_reached:
@@ -248,15 +249,15 @@ class AIMDLaw:
         if not self.doubling:
             return self.records + max(batch, self.config.increase * self._at_decrease)
         if sample.rate >= _FLAT_GAIN * self._rate:
-            self._flat, self._useful = 0, self.records
+            self._flat, self.useful = 0, self.records
         else:
             self._flat += 1
         if self._flat < _FLAT_WINDOWS:
             return 2 * self.records
         # The last doublings brought delay and nothing else.
         self.doubling = False
-        self._at_decrease = 2 * self._useful
-        return min(self.records, 2 * self._useful)
+        self._at_decrease = 2 * self.useful
+        return min(self.records, 2 * self.useful)
 
 
 @configured

@@ -110,4 +110,5 @@ class Pacer:
         assert self.quota is not None
         if self._paced_for < _QUIET:
             return self.quota * _MARGIN
-        return self.quota * min(_MOST_PROBE, _ASK * _PROBE ** max(0.0, self._above_for - _ANSWER))
+        probe: float = _PROBE ** max(0.0, self._above_for - _ANSWER)
+        return self.quota * min(_MOST_PROBE, _ASK * probe)

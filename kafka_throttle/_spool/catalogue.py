@@ -43,7 +43,7 @@ _STATE = struct.Struct("<QQQ")
 _ENTRY = struct.Struct("<QIBQQQ8sQQ")
 
 
-class CatalogueDamaged(Exception):  # noqa: N818 - a finding, not a failure: it is always handled
+class CatalogueDamaged(Exception):
     """The catalogue is not one that this release reads."""
 
 

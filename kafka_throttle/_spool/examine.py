@@ -18,7 +18,7 @@ __all__ = ["MAX_RECORD_BYTES", "examine"]
 MAX_RECORD_BYTES = 512 << 20
 
 
-def examine(  # noqa: PLR0917 - the fields of a record, in the order of all records
+def examine(
     topic: object,
     key: object,
     value: object,

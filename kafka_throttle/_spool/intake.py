@@ -92,7 +92,7 @@ class Intake:
         if not each and group_seconds is not None:
             self._committer = Committer(self.commit, group_seconds)
 
-    def append(  # noqa: PLR0917 - the fields of a record, in the order of all records
+    def append(
         self,
         topic: str,
         key: bytes | None = None,

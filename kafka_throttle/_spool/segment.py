@@ -63,7 +63,7 @@ _SCHEMA = (
 _INSERT = "INSERT OR REPLACE INTO batches VALUES (?, ?, ?, ?)"
 
 
-class Damaged(Exception):  # noqa: N818 - a finding, not a failure: it is always handled
+class Damaged(Exception):
     """A segment does not hold what it should."""
 
 

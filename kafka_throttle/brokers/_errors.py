@@ -7,7 +7,7 @@ from kafka_throttle.exceptions import ThrottleError
 __all__ = ["BrokerUnavailable"]
 
 
-class BrokerUnavailable(ThrottleError, RuntimeError):  # noqa: N818 - named for what the caller meets, like Rejected
+class BrokerUnavailable(ThrottleError, RuntimeError):
     """A broker cannot be had, did not start, or cannot do what was asked of it.
 
     The message gives the reason and, where there is one, the tail of the broker's log.

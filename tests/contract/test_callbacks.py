@@ -364,7 +364,7 @@ def produce_many(producer: Any, records: int) -> None:
         producer.produce("topic", b"v")
 
 
-class Stop(Exception):  # noqa: N818 - what a handler raises to leave
+class Stop(Exception):
     pass
 
 

@@ -66,6 +66,11 @@ def consumed(kafka: KafkaCluster, topic: str, isolation: str = "read_uncommitted
     return records
 
 
+def offer(producer: Producer, topic: str, records: int) -> None:
+    for _ in range(records):
+        producer.produce(topic, b"x")
+
+
 def assert_ledger_at_rest(producer: Producer, offered: int) -> None:
     now = producer.statistics()
     assert now.offered == offered
@@ -80,9 +85,7 @@ def test_order_per_key_is_kept_and_nothing_is_doubled_with_idempotence_under_a_t
     local_kafka: KafkaCluster,
 ) -> None:
     topic = new_topic(local_kafka, partitions=4)
-    producer = producer_of(
-        local_kafka, Throttle(limit=Fixed(20)), **{"enable_idempotence": True, "linger_ms": 1}
-    )
+    producer = producer_of(local_kafka, Throttle(limit=Fixed(20)), enable_idempotence=True, linger_ms=1)
     for number in range(3000):
         producer.produce(topic, str(number).encode(), str(number % 7).encode())
     assert producer.flush(DEADLINE) == 0
@@ -90,9 +93,7 @@ def test_order_per_key_is_kept_and_nothing_is_doubled_with_idempotence_under_a_t
     by_key = defaultdict(list)
     for key, value in consumed(local_kafka, topic):
         by_key[key].append(int(value))
-    assert {key: values for key, values in by_key.items()} == {
-        str(key).encode(): list(range(key, 3000, 7)) for key in range(7)
-    }
+    assert dict(by_key) == {str(key).encode(): list(range(key, 3000, 7)) for key in range(7)}
     assert_ledger_at_rest(producer, 3000)
 
 
@@ -153,19 +154,20 @@ def test_under_a_quota_reject_refuses_and_the_ledger_adds_up(local_kafka: KafkaC
     throttle = Throttle(rules=[Rule("*", Reject())], limit=Fixed(100))
     producer = producer_of(local_kafka, throttle, client_id=client)
     accepted = rejected = 0
+    refusal: BufferError | None = None
     while rejected == 0 or accepted < 700:
         try:
             producer.produce(topic, bytes(1000))
             accepted += 1
-        except Rejected as refusal:
+        except BufferError as error:
             rejected += 1
-            assert refusal.topic == topic
-            assert refusal.reason == "limit"
-            assert isinstance(refusal, BufferError)
+            refusal = error
             producer.poll(0.01)
     local_kafka.set_producer_quota(client, None)
     assert producer.flush(DEADLINE) == 0
 
+    assert isinstance(refusal, Rejected)
+    assert (refusal.topic, refusal.reason) == (topic, "limit")
     assert local_kafka.end_offsets(topic) == {0: accepted}
     assert producer.statistics().rejected == rejected
     assert_ledger_at_rest(producer, accepted + rejected)
@@ -182,8 +184,7 @@ def test_a_deadline_is_kept_and_its_error_says_what_is_full(local_kafka: KafkaCl
         with pytest.raises(
             Rejected, match=r"waited 0\.2\d* s for room; 3 records .* the limit is 3 "
         ) as refusal:
-            for _ in range(10):
-                producer.produce(topic, b"x")
+            offer(producer, topic, 10)
     finally:
         local_kafka.resume()
     assert refusal.value.reason == "deadline"
@@ -193,7 +194,7 @@ def test_a_deadline_is_kept_and_its_error_says_what_is_full(local_kafka: KafkaCl
 
 def test_many_threads_share_a_tight_limit_and_none_is_left_behind(local_kafka: KafkaCluster) -> None:
     topic = new_topic(local_kafka, partitions=4)
-    producer = producer_of(local_kafka, Throttle(limit=Fixed(50)), **{"linger_ms": 1})
+    producer = producer_of(local_kafka, Throttle(limit=Fixed(50)), linger_ms=1)
 
     def offer() -> None:
         for _ in range(500):
@@ -226,15 +227,13 @@ def test_a_partition_that_does_not_exist_is_refused_and_not_in_flight(local_kafk
 
 def test_records_that_are_too_large_are_refused_at_once(local_kafka: KafkaCluster) -> None:
     topic = new_topic(local_kafka)
-    producer = producer_of(
-        local_kafka, **{"queue_buffering_max_kbytes": 2000, "message_max_bytes": 1_000_000}
-    )
+    producer = producer_of(local_kafka, queue_buffering_max_kbytes=2000, message_max_bytes=1_000_000)
     with pytest.raises(KafkaException) as refusal:
         producer.produce(topic, bytes(1_500_000))
     assert refusal.value.args[0].code() == KafkaError.MSG_SIZE_TOO_LARGE
     assert producer.flush(DEADLINE) == 0
 
-    larger = producer_of(local_kafka, **{"queue_buffering_max_kbytes": 1000, "message_max_bytes": 5_000_000})
+    larger = producer_of(local_kafka, queue_buffering_max_kbytes=1000, message_max_bytes=5_000_000)
     with pytest.raises(
         Rejected, match=r"the value of 3,000,000 bytes can never fit .* 1,024,000 bytes"
     ) as never:

@@ -35,7 +35,7 @@ _DRAIN = 15.0
 _DRAIN_WHEN_INTERRUPTED = 3.0
 
 
-class SideFailed(ThrottleError, RuntimeError):  # noqa: N818 - named for what happened
+class SideFailed(ThrottleError, RuntimeError):
     """One of the two processes ended, or did not answer."""
 
 
