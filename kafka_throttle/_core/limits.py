@@ -89,6 +89,7 @@ class Law(Protocol):
     @property
     def records(self) -> float:
         """Records that may be in the client."""
+        ...
 
     def update(self, sample: WindowSample, conditions: Conditions) -> None:
         """Learn from one window, and change `records` at most once."""
