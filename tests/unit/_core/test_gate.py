@@ -518,6 +518,24 @@ def test_the_compiled_poll_asks_python_when_there_is_more_to_do() -> None:
     assert producer.poll(3) == ("slowly", (3,))
 
 
+def test_the_twins_poll_asks_the_facade_when_there_is_more_to_do() -> None:
+    class Producer:
+        def poll(self, *args: Any) -> Any:
+            """Poll."""
+            return ("directly", args)
+
+    gate = Client(PureGate).gate
+    poll = gate.poll_of(Producer(), Producer.poll, lambda producer, *args: ("slowly", args))
+    assert (poll(0), standing(gate)) == (("directly", (0,)), (False, False))
+    assert gate.run(poll, 1) == ("slowly", (1,))
+    gate.deferred.append((print,))
+    assert poll(2) == ("slowly", (2,))
+    gate.deferred.clear()
+    gate.abandon()
+    assert poll(3) == ("slowly", (3,))
+    assert (poll.__doc__, str(inspect.signature(poll))) == ("Poll.", "(timeout=-1)")
+
+
 @needs_compiled
 def test_the_compiled_gate_hands_a_clients_method_nothing_but_its_own() -> None:
     gate = COMPILED.Gate(cimpl.Producer.produce, print, deque())
