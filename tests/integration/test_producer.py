@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -284,7 +285,8 @@ def test_a_signal_ends_a_wait(local_kafka: KafkaCluster, sent: int, prepare: str
         child.stdin.flush()
         assert child.stdout.readline() == "waiting\n"
         child.send_signal(sent)
-        assert child.stdout.readline() == "interrupted with 5 in the client\n"
+        # The signal may come before the last of the five that fit.
+        assert re.fullmatch(r"interrupted with [0-5] in the client\n", child.stdout.readline())
     finally:
         local_kafka.resume()
         child.kill()
