@@ -22,7 +22,7 @@ OPTIONS = {
     "save_every": 1,
 }
 COUNT = 203
-FLIPS = int(os.environ.get("KAFKA_THROTTLE_FLIPS", "250"))
+FLIPS = int(os.environ.get("KAFKA_THROTTLE_FLIPS", "100"))
 """Bits that are flipped in each state of the spool; 1000 make the long run."""
 
 
