@@ -39,6 +39,8 @@ __all__ = ["Admission"]
 # A waiting thread looks again this often, in seconds, even when no report wakes it: another thread's poll may have
 # served the report, and signals (Ctrl-C) are seen in between.
 _SLICE = 0.005
+# What comes in so many seconds is worth a visit of the slow path.
+_PORTION = 0.001
 # For so long, in seconds, a waiting caller waits for more than a little room.
 _TRICKLE = 0.01
 _NO_ROOM = Room(0, 0)
@@ -140,7 +142,7 @@ class Admission:
             return 1
         if engine.absorbing or engine.quota is not None:
             return 1  # what is admitted is governed by the time, in portions that are large enough
-        return max(1, engine.limit_records // 8)
+        return max(1, min(engine.limit_records // 8, int(_PORTION * engine.path.rate)))
 
     def _let_follow(self, room: Room, size: int, place: Place | None) -> None:
         """Give the rest of the room to those who wait, in their order, and what they leave to whoever comes."""
