@@ -87,10 +87,17 @@ class SpoolMachine(RuleBasedStateMachine):
             assert sequence == self.next or (self.after_crash and sequence > max(self.stored, default=0))
             self.after_crash = False
             self.next = sequence + 1
+            self.commit_early()
             self.pending[sequence] = row
             self.begun[sequence] = self.batch_begun
             if self.options["commit"] == "record" or len(self.pending) == GROUP:
                 self.committed()
+
+    def commit_early(self) -> None:
+        """A spool that is nearly full commits what waits, to see what room that leaves, before it takes one more."""
+        if self.options["max_bytes"] and self.pending and self.spool.uncommitted == 1:
+            self.committed()
+            self.batch_begun = self.now
 
     @rule()
     def commit(self) -> None:
@@ -224,4 +231,4 @@ def weight(row: tuple[Any, ...]) -> int:
 
 
 TestSpool = SpoolMachine.TestCase
-TestSpool.settings = settings(max_examples=15, stateful_step_count=30, deadline=None)
+TestSpool.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
