@@ -252,8 +252,8 @@ SCRIPT = """
     {prepare}
     print("ready", flush=True)
     sys.stdin.readline()
-    print("waiting", flush=True)
     try:
+        print("waiting", flush=True)
         for _ in range(100):
             producer.produce({topic!r}, b"x")
     except {caught}:
