@@ -15,14 +15,16 @@ from collections import deque
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
+from kafka_throttle._adapters.confluent import error_names
 from kafka_throttle._core.engine import Engine, Room
 from kafka_throttle._publish import Publisher
+from kafka_throttle._sizes import bytes_of_call
 from kafka_throttle._turnstile import Place, Turnstile
 from kafka_throttle._wording import how_it_stands, too_large, unpolled
 from kafka_throttle.events import LimitDecreased
 from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
 from kafka_throttle.policies import Block
-from kafka_throttle.statistics import Statistics, ledger_of, path_of
+from kafka_throttle.statistics import snapshot_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.events import Event
     from kafka_throttle.policies import Policy
+    from kafka_throttle.statistics import Statistics
 
 __all__ = ["Admission"]
 
@@ -89,7 +92,7 @@ class Admission:
         self._polling = threading.Lock()
         self._busy = False
         self._in_line: set[int] = set()
-        self._orphaned = False
+        self.orphaned = False
         self._rejected = self._rejected_bytes = 0
         self._polled_at = 0.0
 
@@ -117,7 +120,7 @@ class Admission:
         least: int = 1,
     ) -> bool:
         """Hand the record over if there is room for `least`, and open the gate for those that follow."""
-        size = _bytes_of(args, kwargs)
+        size = bytes_of_call(args, kwargs)
         self._refuse_what_never_fits(args, kwargs)
         room = self._look(producer, size)
         if room.records < 1 or (room.whole < least and not room.paced):
@@ -149,7 +152,7 @@ class Admission:
         left = room.records - 1
         if len(self._turnstile):
             left -= self._turnstile.grant(left, after=place)
-        if left > 0 and len(self._turnstile) <= (place is not None) and not self._orphaned:
+        if left > 0 and len(self._turnstile) <= (place is not None) and not self.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
     def _look(self, producer: Any, size: int) -> Room:
@@ -274,7 +277,7 @@ class Admission:
             raise Rejected(words, topic=topic, reason="callbacks", waited=waited)
 
     def _refuse_orphan(self) -> None:
-        if self._orphaned:
+        if self.orphaned:
             raise ForkedProducerError(
                 f"this producer ({self.settings.client_id}) was created before os.fork(), and in the child the client "
                 "would send nothing: create a new Producer in the child process"
@@ -283,7 +286,7 @@ class Admission:
     def _count_rejected(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with self._deciding:
             self._rejected += 1
-            self._rejected_bytes += _bytes_of(args, kwargs)
+            self._rejected_bytes += bytes_of_call(args, kwargs)
 
     # ---- polling
 
@@ -345,7 +348,7 @@ class Admission:
 
     def tend(self) -> None:
         """Open the gate as far as there is room, at a moment when no produce() waits for it."""
-        if self.closed or self._orphaned or len(self._turnstile) or not self.engine.begun:
+        if self.closed or self.orphaned or len(self._turnstile) or not self.engine.begun:
             return
         with self._deciding:
             if self._busy:
@@ -406,16 +409,11 @@ class Admission:
 
     def orphan(self) -> None:
         """Close the gate in a forked child."""
-        self._orphaned = True
+        self.orphaned = True
         self._deciding = threading.RLock()  # another thread of the parent may have held them
         self._polling = threading.Lock()
         self._turnstile = Turnstile()
         self.gate.abandon()
-
-    @property
-    def orphaned(self) -> bool:
-        """Whether this is a forked child."""
-        return self._orphaned
 
     def statistics(self) -> Statistics:
         """Return a snapshot."""
@@ -424,24 +422,21 @@ class Admission:
             events = self._advance(now) if self.engine.begun and self.engine.due(now) else ()
             reading = self.meter.reading(self.gate)
             rejected = self._rejected + self.gate.refused
-            snapshot = Statistics(
+            snapshot = snapshot_of(
+                self.engine,
+                reading,
+                rejected=(rejected, self._rejected_bytes),
+                buffer_bytes=self.settings.buffer_bytes,
                 client_id=self.settings.client_id,
                 state=self.state,
                 gate="compiled" if hasattr(self.gate, "byte_edge") else "pure",
-                errors=self._error_names(),
+                errors=error_names(self.meter.errors()),
                 waiting=len(self._turnstile),
                 deferred_callbacks=len(self.gate.deferred),
                 hook_errors=self.publisher.hook_errors,
-                **ledger_of(reading, rejected, self._rejected_bytes),  # type: ignore[arg-type]
-                **path_of(self.engine, reading, self.settings.buffer_bytes),  # type: ignore[arg-type]
             )
         self.publisher.publish(events)
         return snapshot
-
-    def _error_names(self) -> dict[str, int]:
-        from confluent_kafka import KafkaError  # noqa: PLC0415 - the core of this module needs no client
-
-        return {KafkaError(code).name(): count for code, count in self.meter.errors().items()}
 
     @property
     def state(self) -> str:
@@ -449,9 +444,3 @@ class Admission:
         if self.closed:
             return "closed"
         return "open" if self.engine.throttling_since is None else "throttling"
-
-
-def _bytes_of(args: tuple[Any, ...], kwargs: dict[str, Any]) -> int:
-    value = args[1] if len(args) > 1 else kwargs.get("value")
-    key = args[2] if len(args) > 2 else kwargs.get("key")
-    return sum(len(part) for part in (value, key) if isinstance(part, (bytes, str)))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError
 
+from kafka_throttle._sizes import bytes_of_messages
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -61,7 +63,7 @@ def produce_batch(
     accepted = done = 0
     while done < len(messages):
         left = len(messages) - done
-        room = admission.reserve(producer, topic, left, _bytes_of(messages[done : done + 1]))
+        room = admission.reserve(producer, topic, left, bytes_of_messages(messages[done : done + 1]))
         if not room:
             break
         part = messages[done:] if whole else messages[done : done + room]
@@ -82,15 +84,15 @@ def _hand_over(
     # The client leaves the error of an earlier attempt in its place.
     earlier = [message.get(_ERROR) for message in sent]
     # Counted before, so that no record is reported before it is admitted; taken back afterwards.
-    gate.add(len(sent), _bytes_of(sent))
+    gate.add(len(sent), bytes_of_messages(sent))
     good = 0
     failed = sent
     try:
         good = gate.batch(send, sent)
         failed = [m for m, error in zip(sent, earlier, strict=True) if m.get(_ERROR) is not error]
     finally:
-        gate.add(good - len(sent), -_bytes_of(failed))
-    admission.reject_batch(len(sent) - good, _bytes_of(failed))
+        gate.add(good - len(sent), -bytes_of_messages(failed))
+    admission.reject_batch(len(sent) - good, bytes_of_messages(failed))
     for message, copy in zip(messages, sent, strict=True):
         if _ERROR in copy:
             message[_ERROR] = copy[_ERROR]
@@ -98,17 +100,12 @@ def _hand_over(
 
 
 def _refuse(admission: Admission, messages: list[dict[str, Any]]) -> None:
-    admission.reject_batch(len(messages), _bytes_of(messages))
+    admission.reject_batch(len(messages), bytes_of_messages(messages))
     for message in messages:
         message[_ERROR] = KafkaError(
             KafkaError._QUEUE_FULL,  # noqa: SLF001 - the client's public name for it
             "kafka_throttle: there is no room for this message",
         )
-
-
-def _bytes_of(messages: list[dict[str, Any]]) -> int:
-    parts = (message.get(name) for message in messages for name in ("value", "key"))
-    return sum(len(part) for part in parts if isinstance(part, (bytes, str)))
 
 
 def _is_sound(message: dict[str, Any]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -97,6 +97,22 @@ class Statistics:
     request_latency_avg: float = 0.0
     requests_in_flight: int = 0
     produce_throttle_time_avg: float = 0.0
+
+
+def snapshot_of(
+    engine: Engine, reading: Reading, *, rejected: tuple[int, int], buffer_bytes: int, **known: Any
+) -> Statistics:
+    """Return the statistics of a producer.
+
+    Args:
+        engine: Its engine.
+        reading: All counters, as they are now.
+        rejected: Records that were refused, and their bytes.
+        buffer_bytes: Size of the client's buffer.
+        **known: The fields that neither tells.
+    """
+    figures: dict[str, Any] = {**ledger_of(reading, *rejected), **path_of(engine, reading, buffer_bytes)}
+    return Statistics(**known, **figures)
 
 
 def ledger_of(reading: Reading, rejected: int, rejected_bytes: int) -> dict[str, int]:

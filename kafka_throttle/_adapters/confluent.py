@@ -12,7 +12,7 @@ from kafka_throttle._core.limits import Bounds
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRANSIENT", "ClientSettings", "count_transient"]
+__all__ = ["TRANSIENT", "ClientSettings", "count_transient", "error_names"]
 
 # Errors that time or another broker can heal: they speak of congestion or outage, not of the record.
 TRANSIENT: frozenset[int] = frozenset(
@@ -52,6 +52,11 @@ _SHARE = 0.9
 def count_transient(errors: Mapping[int, int]) -> int:
     """Return how many of the failed records failed with an error that passes."""
     return sum(count for code, count in errors.items() if code in TRANSIENT)
+
+
+def error_names(errors: Mapping[int, int]) -> dict[str, int]:
+    """Return the counts by the client's names of the errors, in the place of their codes."""
+    return {KafkaError(code).name(): count for code, count in errors.items()}
 
 
 @frozen

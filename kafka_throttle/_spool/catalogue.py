@@ -94,7 +94,7 @@ class Catalogue:
         self._connection = files.connect(self.path, fsync=fsync, immutable=False)
         try:
             self._prepare(read_only=read_only)
-        except BaseException:
+        except BaseException:  # raised again: only the connection must not stay open
             self._connection.close()
             raise
 
@@ -144,7 +144,7 @@ class Catalogue:
         )
         try:
             self._write("INSERT OR REPLACE INTO entries VALUES (?, ?)", rows)
-        except BaseException:
+        except BaseException:  # raised again: the marks are still to be saved
             for segment in chosen:
                 segment.marks.dirty = True
             raise
@@ -165,7 +165,7 @@ class Catalogue:
         try:
             self._connection.executemany(statement, rows)
             self._connection.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # raised again: half a change must not be kept
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise

@@ -70,7 +70,9 @@ def test_after_the_changed_import_nothing_is_refused() -> None:
 
     assert delivered > 0
     assert refused == 0
-    assert "shop: throttling: " in printed  # whether the quota is known by then depends on the broker's answer
+    assert (
+        "shop: throttling: " in printed
+    )  # whether the quota is known by then depends on the broker's answer
 
 
 @pytest.mark.integration
