@@ -265,7 +265,8 @@ SCRIPT = """
 @pytest.mark.parametrize(
     ("sent", "prepare", "caught"),
     [
-        (signal.SIGINT, "", "KeyboardInterrupt"),
+        # Set in the child: a test run in the background may have been started with the signal ignored.
+        (signal.SIGINT, "signal.signal(signal.SIGINT, signal.default_int_handler)", "KeyboardInterrupt"),
         (signal.SIGTERM, "signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))", "SystemExit"),
     ],
 )
