@@ -135,7 +135,8 @@ on_response_received(void *client, int socket, const char *broker, int32_t broke
 {
     Counts *counts = opaque;
     long long least = LOAD(counts->least_round_trip);
-    while (!err && rtt > 0 && (!least || rtt < least) &&
+    /* A bootstrap connection (no broker id yet) may take another path than the records: it is no witness. */
+    while (!err && broker_id >= 0 && rtt > 0 && (!least || rtt < least) &&
            !atomic_compare_exchange_weak(&counts->least_round_trip, &least, rtt)) {
     }
     if (api == API_PRODUCE) {
