@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kafka_throttle.exceptions import (
         CallbackReentryError,
         ConfigurationError,
+        DeadLetterError,
         ForkedProducerError,
         LossNotApproved,
         Rejected,
@@ -36,6 +37,7 @@ __all__ = [
     "Block",
     "CallbackReentryError",
     "ConfigurationError",
+    "DeadLetterError",
     "Fixed",
     "ForkedProducerError",
     "LossNotApproved",
@@ -66,6 +68,7 @@ _HOME = {
     "Throttle": "_throttle",
     "CallbackReentryError": "exceptions",
     "ConfigurationError": "exceptions",
+    "DeadLetterError": "exceptions",
     "ForkedProducerError": "exceptions",
     "LossNotApproved": "exceptions",
     "Rejected": "exceptions",

@@ -9,6 +9,7 @@ ThrottleError
 │   ├── SpoolCorrupt
 │   ├── SpoolFull
 │   └── SpoolLocked
+├── DeadLetterError
 ├── CallbackReentryError (also a RuntimeError)
 └── ForkedProducerError  (also a RuntimeError)
 ```
@@ -21,6 +22,7 @@ from __future__ import annotations
 __all__ = [
     "CallbackReentryError",
     "ConfigurationError",
+    "DeadLetterError",
     "ForkedProducerError",
     "LossNotApproved",
     "Rejected",
@@ -87,6 +89,10 @@ class CallbackReentryError(ThrottleError, RuntimeError):
 
 class ForkedProducerError(ThrottleError, RuntimeError):
     """A producer created before ``os.fork()`` was used in the child, where the client would send nothing."""
+
+
+class DeadLetterError(ThrottleError):
+    """A dead letter could not be written, or what was read is none; the message says where and why."""
 
 
 class SpoolError(ThrottleError, OSError):

@@ -12,7 +12,7 @@ import kafka_throttle
 
 NAMES = {
     "kafka_throttle": {
-        "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "Fixed", "ForkedProducerError", "LossNotApproved",
+        "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "DeadLetterError", "Fixed", "ForkedProducerError", "LossNotApproved",
         "Policy", "Producer", "Reject", "Rejected", "Rule", "SerializingProducer", "SpoolCorrupt",
         "SpoolError", "SpoolFull", "SpoolLocked", "Statistics", "Throttle", "ThrottleError", "__version__",
     },
@@ -21,7 +21,7 @@ NAMES = {
         "ThrottlingStarted",
     },
     "kafka_throttle.exceptions": {
-        "CallbackReentryError", "ConfigurationError", "ForkedProducerError", "LossNotApproved", "Rejected",
+        "CallbackReentryError", "ConfigurationError", "DeadLetterError", "ForkedProducerError", "LossNotApproved", "Rejected",
         "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
     },
     "kafka_throttle.policies": {"POLICIES", "Block", "Policy", "Reject"},
