@@ -181,7 +181,8 @@ def mapped(action: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise DeadLetterError(f"cannot {action} {str(path)!r}: {error.strerror or error}") from error
+        where = f" ({error.filename!r})" if error.filename not in {None, path, str(path)} else ""
+        raise DeadLetterError(f"cannot {action} {str(path)!r}: {error.strerror or error}{where}") from error
 
 
 def _start_of_last_line(descriptor: int, size: int, path: Path) -> int:
