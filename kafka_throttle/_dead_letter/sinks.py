@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -20,9 +21,11 @@ class Sink(Protocol):
     """Takes dead letters; its methods may be called from any thread."""
 
     @property
+    @abstractmethod
     def pending(self) -> int:
         """Letters written whose `done` was not called yet."""
 
+    @abstractmethod
     def write(self, letter: Letter, done: Done) -> None:
         """Take a letter.
 
@@ -37,6 +40,7 @@ class Sink(Protocol):
                 `done` is not called.
         """
 
+    @abstractmethod
     def flush(self, timeout: float | None = None) -> int:
         """Wait until nothing is pending.
 
@@ -47,6 +51,7 @@ class Sink(Protocol):
             Letters that still are pending.
         """
 
+    @abstractmethod
     def close(self, timeout: float | None = None) -> int:
         """Flush, then take nothing any more; what is pending after the timeout is given up.
 
