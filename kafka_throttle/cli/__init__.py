@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from kafka_throttle import __version__
+from kafka_throttle.cli.dead_letters.command import dead_letters
 from kafka_throttle.cli.demo.command import demo
 
 __all__ = ["main"]
@@ -26,4 +27,5 @@ def main() -> None:
     """  # noqa: D301
 
 
+main.add_command(dead_letters)
 main.add_command(demo)

@@ -13,6 +13,7 @@ import click
 from attrs import frozen
 
 from kafka_throttle.cli._extras import require
+from kafka_throttle.cli._options import client_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,14 +27,6 @@ if TYPE_CHECKING:
     from kafka_throttle.cli.demo.stage import Choice, Stage
 
 __all__ = ["demo"]
-
-
-def _settings(_context: click.Context, _parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs = [text.partition("=") for text in given]
-    for text, (key, equals, _) in zip(given, pairs, strict=True):
-        if not key or not equals:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE, such as security.protocol=SSL")
-    return {key: value for key, _, value in pairs}
 
 
 @click.command()
@@ -60,7 +53,7 @@ def _settings(_context: click.Context, _parameter: click.Parameter, given: tuple
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=_settings,
+    callback=client_settings,
     help="A client setting for the existing cluster; may be repeated.",
 )
 @click.option("--mock", is_flag=True, help="Use librdkafka's mock cluster: offline, and no Java.")
