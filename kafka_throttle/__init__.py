@@ -27,7 +27,16 @@ if TYPE_CHECKING:
         SpoolLocked,
         ThrottleError,
     )
-    from kafka_throttle.policies import Block, Policy, Reject
+    from kafka_throttle.policies import (
+        Block,
+        DeadLetter,
+        DropNewest,
+        DropOldest,
+        Policy,
+        Reject,
+        Sample,
+        Spill,
+    )
     from kafka_throttle.statistics import Statistics
 
     __version__: str
@@ -37,7 +46,10 @@ __all__ = [
     "Block",
     "CallbackReentryError",
     "ConfigurationError",
+    "DeadLetter",
     "DeadLetterError",
+    "DropNewest",
+    "DropOldest",
     "Fixed",
     "ForkedProducerError",
     "LossNotApproved",
@@ -46,7 +58,9 @@ __all__ = [
     "Reject",
     "Rejected",
     "Rule",
+    "Sample",
     "SerializingProducer",
+    "Spill",
     "SpoolCorrupt",
     "SpoolError",
     "SpoolFull",
@@ -78,8 +92,13 @@ _HOME = {
     "SpoolLocked": "exceptions",
     "ThrottleError": "exceptions",
     "Block": "policies",
+    "DeadLetter": "policies",
+    "DropNewest": "policies",
+    "DropOldest": "policies",
     "Policy": "policies",
     "Reject": "policies",
+    "Sample": "policies",
+    "Spill": "policies",
     "Statistics": "statistics",
 }
 

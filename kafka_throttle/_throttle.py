@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -13,15 +14,19 @@ from kafka_throttle._fields import (
     ByteSize,
     Configured,
     byte_size,
+    choice,
     configured,
     flag,
     one,
     several,
+    text,
 )
 from kafka_throttle._kinds import One, Scalar
 from kafka_throttle._topics import RuleTable, contradictions
 from kafka_throttle._units import shown
-from kafka_throttle.policies import POLICIES, Block, Policy
+from kafka_throttle.exceptions import LossNotApproved
+from kafka_throttle.policies import POLICIES, Block, Policy, Reject, Spill
+from kafka_throttle.policies._base import chain_of, chain_problems
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -35,6 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "Throttle"]
 
+CRITICALITIES = ("critical", "normal", "sheddable")
 _GLOB = re.compile(r"[A-Za-z0-9._\-*?\[\]!]+")
 
 
@@ -57,6 +63,13 @@ class Rule(Configured):
     Attributes:
         topics: Globs of the topics (given as one glob or a list of them), case-sensitive: ``"audit.*"``.
         policy: What happens to a record that finds the edge reached.
+        criticality: ``"critical"``, ``"normal"`` or ``"sheddable"``: who gives way first when room is scarce.
+        on_failure: What happens to a record whose delivery failed, `Spill` or `DeadLetter`; None: it is reported.
+        loss_approved_by: Who approved that records may be lost, and where that is written down. Required for every
+            policy that can lose them; logged once, and shown with each loss.
+
+    Raises:
+        LossNotApproved: A policy can lose records, and nobody approved it.
     """
 
     topics: Globs = several(
@@ -74,6 +87,66 @@ class Rule(Configured):
         noun="a policy",
         doc="What happens to a record that finds the edge reached.",
     )
+    criticality: str = choice(
+        default="normal",
+        options=CRITICALITIES,
+        doc="Who gives way first when room is scarce: `sheddable`, then `normal`, then `critical`.",
+        kw_only=True,
+    )
+    on_failure: Policy | None = one(
+        Policy,
+        lambda: {name: cls for name, cls in POLICIES.items() if cls.takes_failures},
+        default=None,
+        noun="a policy for failed deliveries",
+        doc="What happens to a record whose delivery failed; none: it is reported.",
+        optional=True,
+        kw_only=True,
+    )
+    loss_approved_by: str | None = text(
+        default=None,
+        optional=True,
+        doc="Who approved that records may be lost, and where that is written down.",
+        kw_only=True,
+    )
+
+    def __attrs_post_init__(self) -> None:
+        """Check the settings, and that whoever loses records has leave to."""
+        super().__attrs_post_init__()
+        losing = [link for link in self.links() if link.may_lose]
+        if losing and self.loss_approved_by is None:
+            raise LossNotApproved(
+                f"Rule.loss_approved_by: is missing for {', '.join(self.topics)}, but {type(losing[0]).__name__} can "
+                "lose records; allowed: who approved it and where that is written down, such as 'data team, OPS-123'"
+            )
+
+    @property
+    def tracked(self) -> bool:
+        """Whether it does more with a record than let it wait or refuse it."""
+        return self.on_failure is not None or not isinstance(self.policy, (Block, Reject))
+
+    def links(self) -> Iterator[Policy]:
+        """Yield every policy of the rule: the chain at the edge, then the one of failed deliveries."""
+        yield from chain_of(self.policy)
+        if self.on_failure is not None:
+            yield from chain_of(self.on_failure)
+
+    def _problems(self) -> Iterator[str]:
+        for field in ("policy", "on_failure"):
+            policy = getattr(self, field)
+            if policy is not None:
+                yield from (f"{field}.{problem}" for problem in chain_problems(policy))
+        if self.on_failure is not None and not self.on_failure.takes_failures:
+            name = type(self.on_failure).__name__
+            yield f"on_failure: {name} cannot take a failed delivery; allowed: Spill, DeadLetter, none"
+        spills = [link.evolve(then=Block()) for link in self.links() if isinstance(link, Spill)]
+        if (
+            len({os.path.realpath(spill.directory) for spill in spills}) < len(spills)
+            and spills[0] != spills[1]
+        ):
+            yield (
+                f"on_failure: spills to {spills[0].directory!r} with other settings than the policy does; "
+                "allowed: the same settings, or another directory"
+            )
 
 
 _IMPLIED = Rule("*", Block())
@@ -133,6 +206,11 @@ class Throttle(Configured):
         super().__attrs_post_init__()
         object.__setattr__(self, "_table", RuleTable([rule.topics for rule in self.rules]))
 
+    @property
+    def tracked(self) -> bool:
+        """Whether a rule keeps records or follows them, so that more than the gate is needed."""
+        return any(rule.tracked for rule in self.rules)
+
     def rule_for(self, topic: str) -> Rule:
         """Return the rule that holds for a topic; cheap for a topic seen before."""
         position = self._table.position(topic)
@@ -141,3 +219,18 @@ class Throttle(Configured):
     def _problems(self) -> Iterator[str]:
         for problem in contradictions([rule.topics for rule in self.rules]):
             yield f"rules{problem}"
+        yield from _shared_directories(self.rules)
+
+
+def _shared_directories(rules: Sequence[Rule]) -> Iterator[str]:
+    owners: dict[str, int] = {}
+    for number, rule in enumerate(rules):
+        for directory in {
+            os.path.realpath(link.directory) for link in rule.links() if isinstance(link, Spill)
+        }:
+            if directory in owners:
+                yield (
+                    f"rules[{number}]: spills to {directory!r} as rules[{owners[directory]}] does; "
+                    "allowed: a directory of its own for each rule"
+                )
+            owners.setdefault(directory, number)

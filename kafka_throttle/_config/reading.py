@@ -13,7 +13,7 @@ from kafka_throttle._fields import kind_of
 from kafka_throttle._kinds import Kind, One, Several, UnfitError
 from kafka_throttle._throttle import Throttle
 from kafka_throttle._units import shown
-from kafka_throttle.exceptions import ConfigurationError
+from kafka_throttle.exceptions import ConfigurationError, LossNotApproved
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.problems: list[str] = []
+        self._unapproved = False
 
     def throttle(self, given: Given, *also_known: str) -> Throttle:
         """Return the configuration that a tree describes.
@@ -41,11 +42,12 @@ class Reader:
             also_known: Further keys that the door knows at its root, to be suggested for a misspelt one.
 
         Raises:
-            ConfigurationError: With every problem found, those of the doors included.
+            ConfigurationError: With every problem found, those of the doors included; a LossNotApproved when one of
+                them is that.
         """
         throttle: Throttle = self._build(Throttle, given, also_known)
         if self.problems:
-            raise ConfigurationError(*self.problems)
+            raise (LossNotApproved if self._unapproved else ConfigurationError)(*self.problems)
         return throttle
 
     def _build(self, cls: type[Any], given: Given, also_known: Sequence[str] = ()) -> Any:
@@ -121,6 +123,7 @@ class Reader:
         try:
             return cls(**values)
         except ConfigurationError as error:
+            self._unapproved |= isinstance(error, LossNotApproved)
             for problem in error.problems:
                 place = problem.removeprefix(f"{cls.__name__}.")
                 field = re.match(r"\w*", place)[0]  # type: ignore[index]

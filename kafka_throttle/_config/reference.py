@@ -77,10 +77,13 @@ def _written(kind: Kind, value: Any) -> str:
         return ", ".join(_written(kind.item, item) for item in value) or "none"
     if not isinstance(kind, One):
         return kind.write(value)
+    if value is None:
+        return "none"
     for name, cls in kind.implementations().items():
         if type(value) is cls:
             return name
-    inner = ((a.name, kind_of(a)) for a in attrs.fields(kind.base))
+    required = (a for a in attrs.fields(kind.base) if a.default is attrs.NOTHING)
+    inner = ((a.name, kind_of(a)) for a in required)
     return "{" + ", ".join(f"{n}: {_written(k, getattr(value, n))}" for n, k in inner if k) + "}"
 
 

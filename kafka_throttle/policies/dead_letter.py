@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
-from kafka_throttle._fields import ByteSize, byte_size, choice, configured, count, kind_of, make_field, one
+from kafka_throttle._fields import ByteSize, byte_size, choice, configured, count, kind_of, make_field
 from kafka_throttle._kinds import Scalar
 from kafka_throttle._units import shown
-from kafka_throttle.policies._base import Policy
+from kafka_throttle.policies._base import Policy, then_field
 from kafka_throttle.policies._client import to_client_conf
 from kafka_throttle.policies.block import Block
 
@@ -49,12 +49,6 @@ def _to_path(raw: object) -> str:
     return path
 
 
-def _policies() -> Mapping[str, type[Policy]]:
-    from kafka_throttle.policies import POLICIES  # noqa: PLC0415 - which holds this policy as well
-
-    return POLICIES
-
-
 @configured
 class DeadLetter(Policy):
     """Write the record to a topic or a file of dead letters, with what is known of why.
@@ -71,6 +65,8 @@ class DeadLetter(Policy):
         files: How many files there may be in all; None for any number. Nothing is deleted to make room.
         then: What happens to a record whose dead letter cannot be written.
     """
+
+    takes_failures: ClassVar[bool] = True
 
     topic: str | None = make_field(
         Scalar(
@@ -112,13 +108,7 @@ class DeadLetter(Policy):
         optional=True,
         doc="How many files there may be in all; nothing is deleted to make room.",
     )
-    then: Policy = one(
-        Policy,
-        _policies,
-        default=Block(),
-        noun="a policy",
-        doc="What happens to a record whose dead letter cannot be written.",
-    )
+    then: Policy = then_field(Block(), "What happens to a record whose dead letter cannot be written.")
 
     def _problems(self) -> Iterator[str]:
         if self.topic is None and self.file is None:

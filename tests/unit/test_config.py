@@ -253,14 +253,20 @@ def test_everything_wrong_with_a_mapping_is_told_at_once() -> None:
     ) == (
         "burts: unknown key; did you mean burst?",
         "5: unknown key; known keys: burst, enabled, honour_broker_quota, hooks, limit, rules, signals",
-        "rules[0].policy: 'rejct' is not a policy; allowed: block, reject",
+        "rules[0].policy: 'rejct' is not a policy; allowed: block, reject, drop_newest, drop_oldest, sample, spill, dead_letter",
         "rules[1].topic: unknown key; did you mean rules[1].topics?",
         "rules[1].topics: is missing; allowed: a topic name or glob, or a list of them",
         f"rules[1].policy.timeout: '5 x' is not {DURATION}; allowed: at least 0 s, or 'forever'",
-        "rules[2]: 5 is not a rule; allowed: a mapping of topics, policy",
-        "rules[3]: 'x' is not a rule; allowed: a mapping of topics, policy",
+        (
+            "rules[2]: 5 is not a rule; allowed: a mapping of topics, policy, criticality, "
+            "on_failure, loss_approved_by"
+        ),
+        (
+            "rules[3]: 'x' is not a rule; allowed: a mapping of topics, policy, criticality, "
+            "on_failure, loss_approved_by"
+        ),
         "rules[4].topics: [] is empty; allowed: a topic name or glob, or a list of them",
-        "rules[4].policy.type: is missing; allowed: block, reject",
+        "rules[4].policy.type: is missing; allowed: block, reject, drop_newest, drop_oldest, sample, spill, dead_letter",
         "rules[5].policy.timeout: -1 is out of range; allowed: at least 0 s, or 'forever'",
         "limit.backof_ratio: unknown key; did you mean limit.backoff_ratio?",
         "limit.backoff_ratio: 1.7 is out of range; allowed: above 0, below 1",
@@ -359,7 +365,7 @@ def test_everything_wrong_in_the_environment_is_told_at_once() -> None:
         "/none.toml: cannot be read: No such file or directory",
         "KAFKA_THROTTLE_BURTS: unknown key; did you mean KAFKA_THROTTLE_BURST?",
         "KAFKA_THROTTLE_CONFG: unknown key; did you mean KAFKA_THROTTLE_CONFIG?",
-        "KAFKA_THROTTLE_RULES[0].policy: 'blok' is not a policy; allowed: block, reject",
+        "KAFKA_THROTTLE_RULES[0].policy: 'blok' is not a policy; allowed: block, reject, drop_newest, drop_oldest, sample, spill, dead_letter",
         "KAFKA_THROTTLE_LIMIT__BACKOF_RATIO: unknown key; did you mean KAFKA_THROTTLE_LIMIT__BACKOFF_RATIO?",
         "KAFKA_THROTTLE_LIMIT__BACKOFF_RATIO: '1.7' is out of range; allowed: above 0, below 1",
         "KAFKA_THROTTLE_BURST__SIZE: unknown key; KAFKA_THROTTLE_BURST has no keys below it",

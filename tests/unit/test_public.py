@@ -12,20 +12,24 @@ import kafka_throttle
 
 NAMES = {
     "kafka_throttle": {
-        "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "DeadLetterError", "Fixed", "ForkedProducerError", "LossNotApproved",
-        "Policy", "Producer", "Reject", "Rejected", "Rule", "SerializingProducer", "SpoolCorrupt",
+        "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "DeadLetter", "DeadLetterError",
+        "DropNewest", "DropOldest", "Fixed", "ForkedProducerError", "LossNotApproved", "Policy", "Producer", "Reject",
+        "Rejected", "Rule", "Sample", "SerializingProducer", "Spill", "SpoolCorrupt",
         "SpoolError", "SpoolFull", "SpoolLocked", "Statistics", "Throttle", "ThrottleError", "__version__",
     },
     "kafka_throttle.events": {
-        "Event", "Hook", "LimitDecreased", "LimitIncreased", "SignalCleared", "SignalRaised", "ThrottlingEnded",
+        "Event", "Hook", "LimitDecreased", "LimitIncreased", "RecordDeadLettered", "RecordReplayed",
+        "RecordShed", "RecordSpilled", "SignalCleared", "SignalRaised", "ThrottlingEnded",
         "ThrottlingStarted",
     },
     "kafka_throttle.exceptions": {
-        "CallbackReentryError", "ConfigurationError", "DeadLetterError", "ForkedProducerError", "LossNotApproved", "Rejected",
-        "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
+        "CallbackReentryError", "ConfigurationError", "DeadLetterError", "ForkedProducerError", "LossNotApproved",
+        "Rejected", "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
     },
-    "kafka_throttle.policies": {"POLICIES", "Block", "Policy", "Reject"},
-    "kafka_throttle.statistics": {"Statistics"},
+    "kafka_throttle.policies": {
+        "POLICIES", "Block", "DeadLetter", "DropNewest", "DropOldest", "Policy", "Reject", "Sample", "Spill",
+    },
+    "kafka_throttle.statistics": {"Loss", "Statistics"},
     "kafka_throttle.testing": {"Outcome", "SimulatedPath", "SimulatedProducer", "VirtualClock"},
 }  # fmt: skip
 MODULES = (

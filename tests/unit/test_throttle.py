@@ -99,7 +99,10 @@ def test_topics_that_are_no_globs_are_refused(expected: str, topics: Any) -> Non
 
 def test_a_policy_that_is_none_is_refused() -> None:
     assert problems(Rule, "a", "reject") == (
-        "Rule.policy: 'reject' is not a policy; allowed: Block, Reject, another Policy",
+        (
+            "Rule.policy: 'reject' is not a policy; allowed: Block, Reject, DropNewest, DropOldest, Sample, Spill, DeadLetter, "
+            "another Policy"
+        ),
     )
 
 

@@ -7,6 +7,7 @@ import attrs
 from kafka_throttle._config.reference import Setting, settings
 from kafka_throttle._core.limits import LIMITS
 from kafka_throttle._core.signals import SIGNALS
+from kafka_throttle._fields import kind_of
 from kafka_throttle._throttle import Throttle
 from kafka_throttle.config import load
 from kafka_throttle.policies import POLICIES
@@ -35,6 +36,9 @@ def test_defaults_stand_as_a_user_would_write_them() -> None:
         "rules": "{topics: *, policy: block}",
         "rules[].topics": "",
         "rules[].policy": "",
+        "rules[].criticality": "normal",
+        "rules[].on_failure": "none",
+        "rules[].loss_approved_by": "none",
         "limit": "aimd",
         "signals": "standing_delay, buffer_fill, record_error_rate, request_imbalance, broker_throttle",
         "burst": "32 MiB",
@@ -46,7 +50,12 @@ def test_defaults_stand_as_a_user_would_write_them() -> None:
 
 def test_every_field_of_every_class_has_a_row_with_a_description() -> None:
     classes = {**LIMITS, **SIGNALS, **POLICIES}
-    expected = {(name, attribute.name) for name, cls in classes.items() for attribute in attrs.fields(cls)}
+    expected = {
+        (name, attribute.name)
+        for name, cls in classes.items()
+        for attribute in attrs.fields(cls)
+        if kind_of(attribute)
+    }
 
     assert expected == {(row.of, row.key.rpartition(".")[2]) for row in ROWS if row.of}
     assert [row.key for row in ROWS if not row.description.endswith(".")] == []
