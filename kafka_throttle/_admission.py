@@ -11,13 +11,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections import deque
+from contextlib import nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._adapters.confluent import error_names
 from kafka_throttle._core.engine import Engine, Room
+from kafka_throttle._core.ledger import Ledger
 from kafka_throttle._publish import Publisher
+from kafka_throttle._shedding.delivery import Deferred
 from kafka_throttle._sizes import bytes_of_call
 from kafka_throttle._turnstile import Place, Turnstile
 from kafka_throttle._wording import how_it_stands, too_large, unpolled
@@ -27,11 +29,13 @@ from kafka_throttle.policies import Block
 from kafka_throttle.statistics import snapshot_of
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
 
     from kafka_throttle._adapters.acks import Counts
     from kafka_throttle._adapters.confluent import ClientSettings
     from kafka_throttle._core.gate import Gate
+    from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.events import Event
     from kafka_throttle.policies import Policy
@@ -47,6 +51,7 @@ _PORTION = 0.001
 # For so long, in seconds, a waiting caller waits for more than a little room.
 _TRICKLE = 0.01
 _NO_ROOM = Room(0, 0)
+_EMPTY = Ledger()
 _ROOM_FOR_ONE = Room(1, 0, paced=True)
 
 
@@ -74,7 +79,7 @@ class Admission:
         self.throttle = throttle
         self.settings = settings
         self.meter = meter
-        self.gate = make_gate(deque())
+        self.gate = make_gate(Deferred())
         self.publisher = Publisher(settings.client_id, throttle.hooks)
         self.engine = Engine(
             throttle.limit,
@@ -85,8 +90,10 @@ class Admission:
             throttle.honour_broker_quota,
         )
         self.closed = False
+        self.draining = False
+        self.shedding: Shedding | None = None
         self._client_poll = client_poll
-        self._clock = clock
+        self.clock = clock
         self._turnstile = Turnstile()
         self._deciding = threading.RLock()
         self._polling = threading.Lock()
@@ -104,11 +111,44 @@ class Admission:
         topic = args[0] if args else kwargs.get("topic")
         if self.closed or not isinstance(topic, str) or not self.throttle.enabled:
             return self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
-        policy = self.throttle.rule_for(topic).policy
-        if not len(self._turnstile) and self._try(producer, args, kwargs, least=self._worthwhile(policy)):
+        if self.draining:
+            return self._reject(topic, args, kwargs, waited=0.0, reason="draining", policy=None)
+        rule = self.throttle.rule_for(topic)
+        shedding = self.shedding
+        if shedding is not None:
+            way = shedding.way_of(rule)
+            if way is not None:
+                return shedding.offer(way, producer, args, kwargs)
+            shedding.let_pass(topic)
+        if self.enter(producer, args, kwargs, self._worthwhile(rule.policy)):
             return None
+        return self.finish(rule.policy, producer, topic, args, kwargs)
+
+    def enter(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], least: int = 1) -> bool:
+        """Hand a record over if nobody waits and there is room for `least` records."""
+        return not len(self._turnstile) and self._try(producer, args, kwargs, least=least)
+
+    def finish(
+        self,
+        policy: Policy | None,
+        producer: Any,
+        topic: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        attempt: Callable[[Place, int], bool] | None = None,
+    ) -> None:
+        """Do what the last policy of a chain says: wait, or refuse.
+
+        Args:
+            policy: The policy.
+            producer: The producer.
+            topic: The record's topic.
+            args: Arguments of its produce().
+            kwargs: Its keywords.
+            attempt: Tries once more, given the place in the line and the room that is worth it; None: at the client.
+        """
         if isinstance(policy, Block):
-            return self._block(policy, producer, topic, args, kwargs)
+            return self._block(policy, producer, topic, args, kwargs, attempt)
         return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
 
     def _try(
@@ -122,14 +162,14 @@ class Admission:
         """Hand the record over if there is room for `least`, and open the gate for those that follow."""
         size = bytes_of_call(args, kwargs)
         self._refuse_what_never_fits(args, kwargs)
-        room = self._look(producer, size)
+        room = self.look(producer, size)
         if room.records < 1 or (room.whole < least and not room.paced):
             return False
         try:
             self.gate.forward(producer, *args, **kwargs)
         except BufferError:
             # The client holds reports that nobody has polled for, or its limits are tighter than ours.
-            self._serve(producer, 0.0)
+            self.serve(producer, 0.0)
             return False
         self._let_follow(room, size, place)
         return True
@@ -155,9 +195,9 @@ class Admission:
         if left > 0 and len(self._turnstile) <= (place is not None) and not self.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
-    def _look(self, producer: Any, size: int) -> Room:
+    def look(self, producer: Any, size: int = 0) -> Room:
         """Ask the engine for room, with fresh counters; publish what it found on the way."""
-        now = self._clock()
+        now = self.clock()
         self._serve_now_and_then(producer, now)
         with self._deciding:
             if self._busy:  # a signal handler, in the middle of this very block: let it pass
@@ -191,46 +231,59 @@ class Admission:
         return events
 
     def _block(
-        self, policy: Block, producer: Any, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        policy: Block,
+        producer: Any,
+        topic: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        attempt: Callable[[Place, int], bool] | None,
     ) -> None:
         """Wait in line until there is room or the time is up."""
         if self._cannot_wait():
+            if attempt is not None:  # others of its group wait, and it must not overtake them
+                return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
             # The client would take the record, and what a callback produces is bounded by the reports that call it.
             return self.gate.forward(producer, *args, **kwargs)
         worthwhile = self._worthwhile(policy)
         self.gate.close()  # nobody overtakes
-        started = self._clock()
+        started = self.clock()
         deadline = started + policy.timeout
         self._in_line.add(get_ident())
-        place = self._turnstile.join()
+        place = self._turnstile.join(grantable=attempt is None)
         try:
             while True:
-                left = deadline - self._clock()
+                left = deadline - self.clock()
                 called = place.wait(max(0.0, min(left, _SLICE * 10)))
-                least = worthwhile if self._clock() - started < _TRICKLE else 1
-                if called and self._try_in_line(producer, args, kwargs, place, least):
+                least = worthwhile if self.clock() - started < _TRICKLE else 1
+                if called and (
+                    attempt(place, least)
+                    if attempt is not None
+                    else self.try_in_line(producer, args, kwargs, place, least)
+                ):
                     return None
                 if left <= 0:
                     break
-                self._refuse_unpolled(topic, args, kwargs, self._clock() - started)
+                self.refuse_unpolled(topic, args, kwargs, self.clock() - started)
                 if place.granted:  # the client had no room for what was granted: back into the line
                     place = self._turnstile.join()
                 elif called:
-                    self._serve(producer, min(left, _SLICE))
+                    self.serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
             self._in_line.discard(get_ident())
         return self._reject(
-            topic, args, kwargs, waited=self._clock() - started, reason="deadline", policy=policy
+            topic, args, kwargs, waited=self.clock() - started, reason="deadline", policy=policy
         )
 
     def _cannot_wait(self) -> bool:
         """Return whether this is a callback, or a signal handler that came in the client's poll or in a wait of ours."""
         return self.gate.in_client or get_ident() in self._in_line
 
-    def _try_in_line(
+    def try_in_line(
         self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, least: int
     ) -> bool:
+        """Hand over a record whose caller waits, if there is room or it was granted some."""
         self._refuse_orphan()
         if not (self.closed or place.granted):
             return self._try(producer, args, kwargs, place, least)
@@ -250,7 +303,7 @@ class Admission:
         *,
         waited: float,
         reason: str,
-        policy: Policy,
+        policy: Policy | None,
     ) -> None:
         self._count_rejected(args, kwargs)
         words, retry_after = how_it_stands(self.statistics(), topic, waited, policy)
@@ -267,9 +320,10 @@ class Admission:
                 too_large(topic, size, self.settings.buffer_bytes), topic=topic, reason="too_large"
             )
 
-    def _refuse_unpolled(
-        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], waited: float
+    def refuse_unpolled(
+        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], waited: float = 0.0
     ) -> None:
+        """Refuse a record when too many callbacks wait for the application."""
         # As with the client, which counts a record until its callback has run.
         if len(self.gate.deferred) >= self.settings.max_messages:
             self._count_rejected(args, kwargs)
@@ -293,15 +347,15 @@ class Admission:
     def _serve_now_and_then(self, producer: Any, now: float) -> None:
         """Poll once a window, so that throttle events are seen and reports do not pile up in the client."""
         if now - self._polled_at >= self.engine.period:
-            self._serve(producer, 0.0)
+            self.serve(producer, 0.0)
 
-    def _serve(self, producer: Any, timeout: float) -> None:
+    def serve(self, producer: Any, timeout: float) -> None:
         """Poll the client on the facade's behalf: the user's callbacks are put off."""
         if self.gate.in_client:
             return  # a callback, or a signal handler in the client's poll: one more poll would crash the client
         if not self._polling.acquire(blocking=False):
             return  # another thread is at it; whose callbacks are deferred can be said of one thread only
-        self._polled_at = self._clock()
+        self._polled_at = self.clock()
         self.gate.deferring = get_ident()
         try:
             self.gate.serve(self._client_poll, producer, timeout)
@@ -355,7 +409,7 @@ class Admission:
                 return
             self._busy = True
             try:
-                now = self._clock()
+                now = self.clock()
                 events = self._advance(now) if self.engine.due(now) else ()
                 room = self.engine.room(now, self.meter.brief(self.gate))
                 if room.records:
@@ -364,34 +418,56 @@ class Admission:
                 self._busy = False
         self.publisher.publish(events)
 
+    def drain(self) -> None:
+        """Refuse every record from now on."""
+        self.draining = True
+        self.gate.restrict(set())
+
+    @property
+    def kept(self) -> int:
+        """Records that the client does not have and that are not done, with callbacks that wait for the application."""
+        return len(self.gate.deferred) + (self.shedding.kept if self.shedding is not None else 0)
+
     def note_broker_throttle(self, event: Any) -> None:
         """Take the client's throttle event."""
         with self._deciding:
-            self.engine.note_broker_throttle(self._clock(), event.throttle_time, self.meter.brief(self.gate))
+            self.engine.note_broker_throttle(self.clock(), event.throttle_time, self.meter.brief(self.gate))
         self.gate.close()  # what it was opened for did not know of the quota
+
+    def let_others(self, producer: Any, place: Place) -> None:
+        """Let those go who wait for room alone, when the first of the line waits for something else."""
+        room = self.look(producer)
+        if room.records:
+            self._turnstile.grant(room.records, after=place)
+
+    def keeps(self, topic: str) -> bool:
+        """Return whether the topic's rule keeps or follows records, so that a batch has to be taken apart."""
+        return self.shedding is not None and self.throttle.rule_for(topic).tracked
 
     def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
         """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""
         self._refuse_orphan()
         if self.closed or not self.throttle.enabled or self._cannot_wait():
             return wanted
+        if self.draining:
+            return 0
         policy = self.throttle.rule_for(topic).policy
-        deadline = self._clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
+        deadline = self.clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
         self._in_line.add(get_ident())
         place = self._turnstile.join()
         try:
             while True:
-                left = deadline - self._clock()
+                left = deadline - self.clock()
                 first = place.wait(max(0.0, min(left, _SLICE * 10)))
                 if place.granted:
                     return 1
-                room = self._look(producer, size) if first else _NO_ROOM
+                room = self.look(producer, size) if first else _NO_ROOM
                 if room.records >= 1:
                     return min(wanted, max(1, min(room.records, room.bytes // max(1, size))))
                 if left <= 0 or self.closed:
                     return 0
                 if first:
-                    self._serve(producer, min(left, _SLICE))
+                    self.serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
             self._in_line.discard(get_ident())
@@ -417,15 +493,20 @@ class Admission:
 
     def statistics(self) -> Statistics:
         """Return a snapshot."""
-        now = self._clock()
-        with self._deciding:
+        now = self.clock()
+        shedding = self.shedding
+        known = {} if shedding is None else shedding.figures()
+        with self._deciding, self._books_lock():
             events = self._advance(now) if self.engine.begun and self.engine.due(now) else ()
             reading = self.meter.reading(self.gate)
-            rejected = self._rejected + self.gate.refused
+            ledger = _EMPTY if shedding is None else shedding.books.ledger
+            # What was kept here before the client refused it is counted there.
+            refused = self.gate.refused - ledger.refused.records
             snapshot = snapshot_of(
                 self.engine,
                 reading,
-                rejected=(rejected, self._rejected_bytes),
+                ledger,
+                rejected=(self._rejected + refused, self._rejected_bytes),
                 buffer_bytes=self.settings.buffer_bytes,
                 client_id=self.settings.client_id,
                 state=self.state,
@@ -434,13 +515,19 @@ class Admission:
                 waiting=len(self._turnstile),
                 deferred_callbacks=len(self.gate.deferred),
                 hook_errors=self.publisher.hook_errors,
+                **known,
             )
         self.publisher.publish(events)
         return snapshot
+
+    def _books_lock(self) -> Any:
+        return nullcontext() if self.shedding is None else self.shedding.books.lock
 
     @property
     def state(self) -> str:
         """One word for what the facade does now."""
         if self.closed:
             return "closed"
+        if self.draining:
+            return "draining"
         return "open" if self.engine.throttling_since is None else "throttling"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle._sizes import bytes_of_messages
 
@@ -14,9 +14,10 @@ if TYPE_CHECKING:
     from kafka_throttle._admission import Admission
     from kafka_throttle._core.gate import Gate
 
-__all__ = ["produce_batch", "with_stand_ins"]
+__all__ = ["produce_batch", "produce_each", "with_stand_ins"]
 
 _ERROR = "_error"
+_FIELDS = ("value", "key", "partition", "timestamp", "callback")
 
 
 def with_stand_ins(
@@ -43,6 +44,7 @@ def produce_batch(
     topic: str,
     messages: list[dict[str, Any]],
     send: Callable[[list[dict[str, Any]]], int],
+    defaults: dict[str, Any],
 ) -> int:
     """Hand a batch over.
 
@@ -52,12 +54,15 @@ def produce_batch(
         topic: The topic.
         messages: The messages, as the client takes them.
         send: The client's produce_batch for a list of messages.
+        defaults: Partition and callback of the messages that have none, as produce() takes them.
 
     Returns:
         How many were accepted; the others have ``_error`` set, as with the client.
     """
     if not all(isinstance(message, dict) for message in messages):
         return send(messages)  # raises, in the client's words
+    if admission.keeps(topic) and all(map(_is_plain, messages)):
+        return produce_each(admission, producer, topic, messages, defaults)
     # The client refuses a whole batch for one bad message. In parts, some would be sent already.
     whole = not all(map(_is_sound, messages))
     accepted = done = 0
@@ -70,6 +75,35 @@ def produce_batch(
         accepted += _hand_over(admission, part, send)
         done += len(part)
     _refuse(admission, messages[done:])
+    return accepted
+
+
+def produce_each(
+    admission: Admission, producer: Any, topic: str, messages: list[dict[str, Any]], defaults: dict[str, Any]
+) -> int:
+    """Offer the messages of a batch one by one, for a topic whose rule keeps or follows records.
+
+    Args:
+        admission: The producer's admission.
+        producer: The facade.
+        topic: The topic.
+        messages: The messages, as the client takes them.
+        defaults: Partition and callback of those that have none.
+
+    Returns:
+        How many were accepted; the others have ``_error`` set, as with the client.
+    """
+    accepted = 0
+    for message in messages:
+        given = {name: message[name] for name in _FIELDS if message.get(name) is not None}
+        try:
+            admission.at_edge(producer, topic, **{**defaults, **given})
+        except BufferError as error:
+            message[_ERROR] = KafkaError(KafkaError._QUEUE_FULL, str(error))  # noqa: SLF001 - a public name
+        except KafkaException as error:
+            message[_ERROR] = error.args[0]
+        else:
+            accepted += 1
     return accepted
 
 
@@ -110,9 +144,13 @@ def _refuse(admission: Admission, messages: list[dict[str, Any]]) -> None:
 
 def _is_sound(message: dict[str, Any]) -> bool:
     """Return whether the client takes such a message; unsure is no."""
+    return _is_plain(message) and message.get("timestamp") is None
+
+
+def _is_plain(message: dict[str, Any]) -> bool:
+    """Return whether such a message can be offered by itself."""
     return (
         all(isinstance(message.get(name), (bytes, str, type(None))) for name in ("value", "key"))
-        and isinstance(message.get("partition"), (int, type(None)))
-        and message.get("timestamp") is None
+        and all(isinstance(message.get(name), (int, type(None))) for name in ("partition", "timestamp"))
         and message.get("headers") is None
     )

@@ -24,12 +24,13 @@ class Publisher:
 
     Attributes:
         hook_errors: Exceptions that hooks raised.
+        hooks: The hooks.
     """
 
     def __init__(self, client_id: str, hooks: Sequence[Callable[[Any], object]]) -> None:
         self.hook_errors = 0
         self._client_id = client_id
-        self._hooks = hooks
+        self.hooks = hooks
         self._complained: set[int] = set()
         self._logged_at = -1e9
         self._unlogged = 0
@@ -39,7 +40,7 @@ class Publisher:
         """Hand events to the log and to every hook."""
         for event in events:
             self._log(event)
-            for number, hook in enumerate(self._hooks):
+            for number, hook in enumerate(self.hooks):
                 self._call(number, hook, event)
 
     def _call(self, number: int, hook: Callable[[Any], object], event: Event) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kafka_throttle._core.gate import Gate
+    from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.statistics import Statistics
 
@@ -89,15 +90,24 @@ class Producer(STOCK):
         admission = Admission(
             resolved, ClientSettings.of(conf), meter, partial(_make_gate, type(self), meter, poll), poll
         )
+        if resolved.tracked:
+            admission.shedding = _shedding(admission, conf)
         _stand_in(conf, admission)
         meter.prepare(conf, admission.gate)
-        with meter.constructing():
-            super().__init__(conf)
+        try:
+            with meter.constructing():
+                super().__init__(conf)
+        except BaseException:
+            if admission.shedding is not None:
+                admission.shedding.close()
+            raise
         self.__admission__ = admission
         self.__gate__ = admission.gate  # type: ignore[assignment]
         if isinstance(admission.gate, PureGate):
             self._take_shortcuts(admission.gate, poll)
         register(admission, self)
+        if admission.shedding is not None:
+            admission.shedding.start(self)
 
     def _take_shortcuts(self, gate: PureGate, client_poll: Callable[..., int]) -> None:
         """Put closures in the place of methods that nobody overrides: in Python, each call on the way counts."""
@@ -141,9 +151,10 @@ class Producer(STOCK):
         if admission is None or not isinstance(topic, str) or not isinstance(messages, list):  # type: ignore[redundant-expr]
             return super().produce_batch(topic, messages, *args, **kwargs)
         forward = super().produce_batch
+        defaults = {**dict(zip(("partition", "callback"), args, strict=False)), **kwargs}
         args, kwargs = with_stand_ins(admission.gate, args, kwargs)
         return produce_batch(
-            self, admission, topic, messages, lambda part: forward(topic, part, *args, **kwargs)
+            self, admission, topic, messages, lambda part: forward(topic, part, *args, **kwargs), defaults
         )
 
     def flush(self, *args: Any, **kwargs: Any) -> int:
@@ -151,17 +162,55 @@ class Producer(STOCK):
         admission = self.__admission__
         if admission is None:
             return super().flush(*args, **kwargs)
-        left: int = admission.call("flush", _serve_all, admission, super().flush, args, kwargs)
+        left: int
+        if admission.shedding is None:
+            left = admission.call("flush", _serve_all, admission, super().flush, args, kwargs)
+        else:
+            left = admission.call("flush", _flush_kept, admission, super().flush, *args, **kwargs)
         admission.tend()
         return left
 
-    def close(self, *args: Any, **kwargs: Any) -> bool:
-        """Flush, and close the client: see the client's close. In a forked child: nothing is left to do."""
+    def drain(self, timeout: float = -1) -> int:
+        """Refuse new records, and wait until everything is delivered that was accepted.
+
+        produce() raises `Rejected` with reason ``"draining"`` from now on, whatever comes of it.
+
+        Args:
+            timeout: Longest wait in seconds; below 0 as with flush().
+
+        Returns:
+            Records that are left: in the client, held or on disk.
+        """
+        admission = self.__admission__
+        if admission is not None:
+            admission.drain()
+        return self.flush(timeout)
+
+    def purge(self, *args: Any, **kwargs: Any) -> None:
+        """Give up what the client has, and what is held in memory: see the client's purge. What is on disk stays."""
+        admission = self.__admission__
+        if admission is not None and admission.shedding is not None:
+            in_queue = args[0] if args else kwargs.get("in_queue", True)
+            if in_queue:
+                admission.shedding.purge()
+        super().purge(*args, **kwargs)
+
+    def close(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> bool:
+        """Flush, and close the client: see the client's close. In a forked child: nothing is left to do.
+
+        Args:
+            *args: As for the client.
+            timeout: Longest wait in seconds for what was accepted; what is left in the client then is given up, and
+                reported so, and what is on disk stays there. None: as the client does.
+            **kwargs: As for the client.
+        """
         admission = self.__admission__
         if admission is None:
             return super().close(*args, **kwargs)
         if admission.orphaned:
             return True
+        if timeout is not None and not admission.closed and self.flush(timeout):
+            super().purge()
         closed: bool = admission.call("close", _serve_last, admission, super().close, args, kwargs)
         return closed
 
@@ -175,7 +224,7 @@ class Producer(STOCK):
 
     def __len__(self) -> int:
         admission = self.__admission__
-        return super().__len__() + (len(admission.gate.deferred) if admission else 0)
+        return super().__len__() + (admission.kept if admission else 0)
 
     def __bool__(self) -> bool:
         return True
@@ -238,16 +287,39 @@ def _serve_all(
     return result
 
 
+def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
+    """Return what keeps, follows or gives up records, which only some configurations need and pay the import of."""
+    from kafka_throttle._shedding.check import check_client  # noqa: PLC0415
+    from kafka_throttle._shedding.shedding import Shedding  # noqa: PLC0415
+
+    check_client(conf, admission.throttle)
+    return Shedding(admission, admission.throttle, conf, conf.get("on_delivery"))
+
+
+def _flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
+    """Flush what is held or on disk, too."""
+    shedding: Any = admission.shedding
+    left: int = shedding.flush(
+        timeout, lambda seconds: _serve_all(admission, forward, (max(0.0, seconds),), {})
+    )
+    return left
+
+
 def _serve_last(
     admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """The same for the call that closes the client, which it does whatever callbacks raise."""
 
     def close(*args: Any, **kwargs: Any) -> Any:
+        shedding = admission.shedding
         try:
+            if shedding is not None:
+                shedding.stop()
             return forward(*args, **kwargs)
         finally:
             admission.close()
+            if shedding is not None:
+                shedding.close()
             if isinstance(admission.meter, ReportedAcks):
                 admission.meter.close(admission.gate)
 

@@ -13,13 +13,15 @@ class Place:
 
     Attributes:
         granted: Whether room was found for its record, so that the thread need not look for itself.
+        grantable: Whether room is all that its record waits for.
     """
 
-    __slots__ = ("_called", "granted")
+    __slots__ = ("_called", "grantable", "granted")
 
-    def __init__(self) -> None:
+    def __init__(self, *, grantable: bool = True) -> None:
         self._called = threading.Event()
         self.granted = False
+        self.grantable = grantable
 
     def call(self) -> None:
         """Wake the thread that holds the place."""
@@ -47,9 +49,9 @@ class Turnstile:
     def __len__(self) -> int:
         return len(self._line)
 
-    def join(self) -> Place:
+    def join(self, *, grantable: bool = True) -> Place:
         """Stand at the end of the line and return the place."""
-        place = Place()
+        place = Place(grantable=grantable)
         with self._lock:
             self._line.append(place)
             if self._line[0] is place:
@@ -57,7 +59,7 @@ class Turnstile:
         return place
 
     def grant(self, most: int, *, after: Place | None = None) -> int:
-        """Let the first ones of the line go, each with one record.
+        """Let the first ones of the line go that wait for room alone, each with one record.
 
         Args:
             most: How many at most.
@@ -69,11 +71,17 @@ class Turnstile:
         with self._lock:
             line = self._line
             first = line.popleft() if line and line[0] is after else None
-            count = min(most, len(line))
-            for _ in range(count):
+            count = 0
+            passed = []
+            while count < most and line:
                 place = line.popleft()
+                if not place.grantable:
+                    passed.append(place)
+                    continue
                 place.granted = True
                 place.call()
+                count += 1
+            line.extendleft(reversed(passed))
             if first is not None:
                 line.appendleft(first)
         return count

@@ -14,14 +14,16 @@ if TYPE_CHECKING:
 __all__ = ["how_it_stands", "too_large", "unpolled"]
 
 
-def how_it_stands(now: Statistics, topic: str, waited: float, policy: Policy) -> tuple[str, float | None]:
+def how_it_stands(
+    now: Statistics, topic: str, waited: float, policy: Policy | None
+) -> tuple[str, float | None]:
     """Return the words for a record that found no room, and when another try is sensible, in seconds.
 
     Args:
         now: The producer's statistics.
         topic: The record's topic.
         waited: Seconds that the call waited.
-        policy: The policy that gave up.
+        policy: The policy that gave up; None when the producer takes nothing any more.
     """
     rate = now.record_send_rate
     drain = now.in_flight / rate if rate > 0 else None

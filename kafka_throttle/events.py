@@ -15,6 +15,10 @@ __all__ = [
     "Hook",
     "LimitDecreased",
     "LimitIncreased",
+    "RecordDeadLettered",
+    "RecordReplayed",
+    "RecordShed",
+    "RecordSpilled",
     "SignalCleared",
     "SignalRaised",
     "ThrottlingEnded",
@@ -115,6 +119,68 @@ class ThrottlingEnded(Event):
 
     lasted: float
     limit: int
+
+
+@frozen(kw_only=True)
+class RecordShed(Event):
+    """A record was given up, as its rule allows.
+
+    Attributes:
+        topic: Its topic.
+        bytes: Bytes of its value and key.
+        policy: Name of the policy.
+        reason: Why, in one word.
+    """
+
+    topic: str
+    bytes: int
+    policy: str
+    reason: str
+
+
+@frozen(kw_only=True)
+class RecordSpilled(Event):
+    """A record was put on disk.
+
+    Attributes:
+        topic: Its topic.
+        bytes: Bytes of its value and key.
+        directory: The spool.
+    """
+
+    topic: str
+    bytes: int
+    directory: str
+
+
+@frozen(kw_only=True)
+class RecordReplayed(Event):
+    """A record from the disk was handed to the client.
+
+    Attributes:
+        topic: Its topic.
+        bytes: Bytes of its value and key.
+    """
+
+    topic: str
+    bytes: int
+
+
+@frozen(kw_only=True)
+class RecordDeadLettered(Event):
+    """A record was written to the dead letters.
+
+    Attributes:
+        topic: Its topic.
+        bytes: Bytes of its value and key.
+        policy: Name of the policy that gave it up.
+        reason: Why, in one word or in the client's name of the error.
+    """
+
+    topic: str
+    bytes: int
+    policy: str
+    reason: str
 
 
 class Hook(Protocol):

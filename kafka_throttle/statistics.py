@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
+
+from kafka_throttle._core.ledger import Ledger, Loss
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kafka_throttle._core.engine import Engine
     from kafka_throttle._core.window import Reading
 
-__all__ = ["Statistics"]
+__all__ = ["Loss", "Statistics"]
 
 
 @frozen(kw_only=True)
 class Statistics:
     """A snapshot of one producer. Counts are since the start; rates and averages are of the last window.
 
-    The ledger: ``offered = rejected + in_flight + delivered + failed + unknown``, and the same in bytes.
+    The ledger: ``offered = rejected + held + spooled + in_flight + delivered + failed + unknown + shed +
+    dead_lettered``, and the same in bytes: every record is in one place, at every moment without a call going on.
 
     Attributes:
         client_id: The client's client.id.
-        state: ``"open"``, ``"throttling"`` (the edge was reached within the last second) or ``"closed"``.
+        state: ``"open"``, ``"throttling"`` (the edge was reached within the last second), ``"draining"`` or ``"closed"``.
         gate: ``"compiled"`` or ``"pure"``.
-        offered: Records given to produce().
+        offered: Records given to produce(), and those that an earlier process had left on disk.
         offered_bytes: Bytes of their values and keys.
         rejected: Records that produce() refused with an exception, the facade's or the client's.
         rejected_bytes: Their bytes; what the client itself refused is not weighed.
+        held: Records that are held in memory, for the client or for the dead letters.
+        held_bytes: Their bytes.
+        spooled: Records that are on disk, or about to be, and not in the client.
+        spooled_bytes: Their bytes; those of an earlier process are weighed with their headers.
         in_flight: Records that the client has and has not reported.
         in_flight_bytes: Their bytes.
         delivered: Records reported as written.
@@ -35,6 +44,16 @@ class Statistics:
         failed_bytes: Their bytes.
         unknown: Records reported as failed that may have been written: timed out after they were sent.
         unknown_bytes: Their bytes.
+        shed: Records that were given up as their rule allows, and those that damage on disk made unreadable.
+        shed_bytes: Their bytes.
+        dead_lettered: Records written to the dead letters.
+        dead_lettered_bytes: Their bytes.
+        losses: What was given up, by topic and reason: each with policy, count, bytes, first, last and approval.
+        loss_approvals: Who approved that records may be lost, by the globs of the rule.
+        oldest_held: Age of the oldest record held in memory, in seconds; 0 when there is none.
+        oldest_spooled: Age of the oldest record on disk, in seconds; 0 when there is none.
+        spool_disk_bytes: Bytes of the spools' files.
+        spool_max_bytes: Bytes that they may have; None when one of them has no limit.
         errors: Failed and unknown records by the name of their error.
         waiting: Threads that wait in produce() now.
         limit_records: Records that may be in flight.
@@ -68,6 +87,10 @@ class Statistics:
     offered_bytes: int = 0
     rejected: int = 0
     rejected_bytes: int = 0
+    held: int = 0
+    held_bytes: int = 0
+    spooled: int = 0
+    spooled_bytes: int = 0
     in_flight: int = 0
     in_flight_bytes: int = 0
     delivered: int = 0
@@ -76,7 +99,17 @@ class Statistics:
     failed_bytes: int = 0
     unknown: int = 0
     unknown_bytes: int = 0
-    errors: dict[str, int]
+    shed: int = 0
+    shed_bytes: int = 0
+    dead_lettered: int = 0
+    dead_lettered_bytes: int = 0
+    losses: Mapping[tuple[str, str], Loss] = field(factory=dict)
+    loss_approvals: Mapping[str, str] = field(factory=dict)
+    oldest_held: float = 0.0
+    oldest_spooled: float = 0.0
+    spool_disk_bytes: int = 0
+    spool_max_bytes: int | None = None
+    errors: dict[str, int] = field(factory=dict)
     waiting: int = 0
     limit_records: int = 0
     limit_bytes: int = 0
@@ -100,37 +133,29 @@ class Statistics:
 
 
 def snapshot_of(
-    engine: Engine, reading: Reading, *, rejected: tuple[int, int], buffer_bytes: int, **known: Any
+    engine: Engine,
+    reading: Reading,
+    ledger: Ledger,
+    *,
+    rejected: tuple[int, int],
+    buffer_bytes: int,
+    **known: Any,
 ) -> Statistics:
     """Return the statistics of a producer.
 
     Args:
         engine: Its engine.
         reading: All counters, as they are now.
+        ledger: What the client's counters do not know of.
         rejected: Records that were refused, and their bytes.
         buffer_bytes: Size of the client's buffer.
-        **known: The fields that neither tells.
+        **known: The fields that none of them tells.
     """
-    figures: dict[str, Any] = {**ledger_of(reading, *rejected), **path_of(engine, reading, buffer_bytes)}
-    return Statistics(**known, **figures)
-
-
-def ledger_of(reading: Reading, rejected: int, rejected_bytes: int) -> dict[str, int]:
-    """Return the counts of the ledger, which add up because each is counted once."""
-    return {
-        "offered": reading.admitted + rejected,
-        "offered_bytes": reading.admitted_bytes + rejected_bytes,
-        "rejected": rejected,
-        "rejected_bytes": rejected_bytes,
-        "in_flight": reading.in_flight,
-        "in_flight_bytes": reading.in_flight_bytes,
-        "delivered": reading.acked - reading.failed - reading.unknown,
-        "delivered_bytes": reading.acked_bytes - reading.failed_bytes - reading.unknown_bytes,
-        "failed": reading.failed,
-        "failed_bytes": reading.failed_bytes,
-        "unknown": reading.unknown,
-        "unknown_bytes": reading.unknown_bytes,
+    figures: dict[str, Any] = {
+        **ledger.balance(reading, *rejected),
+        **path_of(engine, reading, buffer_bytes),
     }
+    return Statistics(**known, losses=dict(ledger.losses), **figures)
 
 
 def path_of(engine: Engine, reading: Reading, buffer_bytes: int) -> dict[str, object]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import cimpl
 
-from kafka_throttle._adapters.confluent import TRANSIENT, count_transient
+from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, count_transient
 from kafka_throttle._core.gate import COMPILED, PureGate
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
 
@@ -227,7 +227,7 @@ class ReportedAcks:
     def _count_failure(self, code: int, size: int) -> None:
         self._errors[code] = self._errors.get(code, 0) + 1
         self._transient += code in TRANSIENT
-        if code in _MAY_BE_WRITTEN:
+        if code in MAY_BE_WRITTEN:
             self._unknown += 1
             self._unknown_bytes += size
         else:
@@ -289,18 +289,6 @@ class ReportedAcks:
     def begin_window(self, records_per_second: float) -> None:
         """Measure about 2 000 delays a second, at low rates every one, and forget the least round trip."""
         self._every = max(1, int(records_per_second / _WANTED_SAMPLES))
-
-
-_MAY_BE_WRITTEN = frozenset(
-    getattr(cimpl.KafkaError, name)
-    for name in (
-        "_MSG_TIMED_OUT",
-        "_PURGE_INFLIGHT",
-        "_TRANSPORT",
-        "REQUEST_TIMED_OUT",
-        "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
-    )
-)
 
 
 def _bound_interceptors() -> Any:

@@ -5,14 +5,23 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from confluent_kafka import KafkaError
+from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle._core.limits import Bounds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TRANSIENT", "ClientSettings", "count_transient", "error_names"]
+__all__ = [
+    "MAY_BE_WRITTEN",
+    "TRANSIENT",
+    "ClientSettings",
+    "count_transient",
+    "error_names",
+    "is_refusal",
+    "is_unknown",
+    "may_pass",
+]
 
 # Errors that time or another broker can heal: they speak of congestion or outage, not of the record.
 TRANSIENT: frozenset[int] = frozenset(
@@ -45,6 +54,31 @@ TRANSIENT: frozenset[int] = frozenset(
     if hasattr(KafkaError, name)
 )
 
+# Python is not told whether such a record was written.
+MAY_BE_WRITTEN: frozenset[int] = frozenset(
+    getattr(KafkaError, name)
+    for name in (
+        "_MSG_TIMED_OUT",
+        "_PURGE_INFLIGHT",
+        "_TRANSPORT",
+        "REQUEST_TIMED_OUT",
+        "NOT_ENOUGH_REPLICAS_AFTER_APPEND",
+    )
+)
+
+# The client was told to give records up, or gave itself up: that says nothing against the record.
+_GIVEN_UP = frozenset(
+    getattr(KafkaError, name)
+    for name in ("_PURGE_QUEUE", "_PURGE_INFLIGHT", "_FATAL", "_DESTROY", "_FENCED", "_STATE")
+    if hasattr(KafkaError, name)
+)
+
+# What produce() refuses for the record's sake.
+_REFUSALS = frozenset(
+    getattr(KafkaError, name)
+    for name in ("MSG_SIZE_TOO_LARGE", "_INVALID_ARG", "_UNKNOWN_PARTITION", "_UNKNOWN_TOPIC", "INVALID_MSG")
+)
+
 # A tenth of the client's buffer stays free, so that its own BufferError is rare.
 _SHARE = 0.9
 
@@ -52,6 +86,23 @@ _SHARE = 0.9
 def count_transient(errors: Mapping[int, int]) -> int:
     """Return how many of the failed records failed with an error that passes."""
     return sum(count for code, count in errors.items() if code in TRANSIENT)
+
+
+def may_pass(error: KafkaError) -> bool:
+    """Return whether a failed record can be sent again with success: nothing speaks against the record itself."""
+    return error.code() in TRANSIENT or error.code() in _GIVEN_UP
+
+
+def is_unknown(error: KafkaError) -> bool:
+    """Return whether a failed record may have been written."""
+    return error.code() in MAY_BE_WRITTEN
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Return whether produce() raised this because of the record, so that it would do so again."""
+    if isinstance(error, KafkaException):
+        return error.args[0].code() in _REFUSALS
+    return isinstance(error, (TypeError, ValueError, OverflowError))
 
 
 def error_names(errors: Mapping[int, int]) -> dict[str, int]:
@@ -69,6 +120,7 @@ class ClientSettings:
         linger: Seconds for which it waits for a batch to fill.
         message_timeout: Seconds after which it gives a record up.
         client_id: Its client.id.
+        max_message_bytes: The largest record that it takes, in bytes of value and key.
     """
 
     max_messages: int = 100_000
@@ -76,6 +128,7 @@ class ClientSettings:
     linger: float = 0.005
     message_timeout: float = 300.0
     client_id: str = "rdkafka"
+    max_message_bytes: int = 1_000_000
 
     @classmethod
     def of(cls, conf: Mapping[str, Any]) -> ClientSettings:
@@ -87,6 +140,7 @@ class ClientSettings:
             linger=_number(flat, 5, "linger.ms", "queue.buffering.max.ms") / 1000,
             message_timeout=_number(flat, 300_000, "message.timeout.ms", "delivery.timeout.ms") / 1000,
             client_id=str(flat.get("client.id", "rdkafka")),
+            max_message_bytes=int(_number(flat, 1_000_000, "message.max.bytes")),
         )
 
     @property

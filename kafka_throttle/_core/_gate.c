@@ -45,6 +45,7 @@ typedef struct {
     Py_ssize_t mark_count;
     char abandoned;
     PyObject *forward_to, *at_edge, *deferred, *counter, *poll;
+    PyObject *topics; /* the only ones that may pass, or NULL for all */
     StandIn *latest; /* borrowed: the report that was made last, while it lives */
 } Gate;
 
@@ -383,12 +384,26 @@ gate_pass(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames, l
     return result;
 }
 
+/* Whether a record's topic may pass while others may not: it is in the set, and given by position as is usual. */
+static int
+may_pass(Gate *self, PyObject *const *args, Py_ssize_t nargs)
+{
+    int found;
+    if (nargs < 2 || !PyUnicode_CheckExact(args[1]))
+        return 0;
+    found = PySet_Contains(self->topics, args[1]);
+    if (found < 0)
+        PyErr_Clear();
+    return found > 0;
+}
+
 static PyObject *
 gate_admit(Gate *self, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     Py_ssize_t callbacks[2];
     long long size = measure(args, PyVectorcall_NARGS(nargsf), kwnames, callbacks);
-    if (self->ticket < self->edge && self->bytes + size <= self->byte_edge) {
+    if (self->ticket < self->edge && self->bytes + size <= self->byte_edge &&
+        (!self->topics || may_pass(self, args, PyVectorcall_NARGS(nargsf)))) {
         PyObject *result = gate_pass(self, args, nargsf, kwnames, size, callbacks);
         if (result || !PyErr_ExceptionMatches(PyExc_BufferError))
             return result;
@@ -500,6 +515,15 @@ gate_close(PyObject *gate, PyObject *unused)
 }
 
 static PyObject *
+gate_restrict(PyObject *gate, PyObject *topics)
+{
+    if (topics != Py_None && !PySet_CheckExact(topics))
+        return PyErr_Format(PyExc_TypeError, "expected a set or None, got %R", topics);
+    Py_XSETREF(((Gate *)gate)->topics, topics == Py_None ? NULL : Py_NewRef(topics));
+    Py_RETURN_NONE;
+}
+
+static PyObject *
 gate_abandon(PyObject *gate, PyObject *unused)
 {
     ((Gate *)gate)->abandoned = 1;
@@ -516,6 +540,16 @@ static PyObject *
 gate_get_in_client(PyObject *self, void *unused)
 {
     return PyBool_FromLong(mark_of((Gate *)self, PyThread_get_thread_ident()) != NULL);
+}
+
+static PyObject *
+gate_get_polling(PyObject *gate, void *unused)
+{
+    Gate *self = (Gate *)gate;
+    for (Py_ssize_t i = 0; i < self->mark_count; i++)
+        if (self->marks[i].depth[CALL])
+            Py_RETURN_TRUE;
+    Py_RETURN_FALSE;
 }
 
 static PyObject *
@@ -573,6 +607,7 @@ gate_traverse(Gate *self, visitproc visit, void *arg)
     Py_VISIT(self->deferred);
     Py_VISIT(self->counter);
     Py_VISIT(self->poll);
+    Py_VISIT(self->topics);
     return 0;
 }
 
@@ -586,6 +621,7 @@ gate_dealloc(Gate *self)
     Py_CLEAR(self->deferred);
     Py_CLEAR(self->counter); /* after this the memory behind producing is gone */
     Py_CLEAR(self->poll);
+    Py_CLEAR(self->topics);
     PyMem_Free(self->marks);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
@@ -616,6 +652,8 @@ static PyMethodDef gate_methods[] = {
     {"batch", (PyCFunction)(void (*)(void))gate_batch, METH_FASTCALL | METH_KEYWORDS,
      "batch(produce_batch, ...): make the client's call for a batch; count it with add() afterwards."},
     {"close", gate_close, METH_NOARGS, "close(): let nothing pass."},
+    {"restrict", gate_restrict, METH_O,
+     "restrict(topics or None): let only records of these topics pass; the set may change meanwhile."},
     {"abandon", gate_abandon, METH_NOARGS, "abandon(): let nothing pass any more, in a forked child."},
     {"report", gate_report, METH_O, "report(callback or None): a stand-in for a delivery callback."},
     {"size_of", (PyCFunction)(void (*)(void))gate_size_of, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,
@@ -625,6 +663,7 @@ static PyMethodDef gate_methods[] = {
 
 static PyGetSetDef gate_getset[] = {
     {"in_callback", gate_get_in_callback, NULL, "Whether this thread is inside a callback.", NULL},
+    {"polling", gate_get_polling, NULL, "Whether a thread is inside a call of the client that runs callbacks.", NULL},
     {"in_client", gate_get_in_client, NULL,
      "Whether this thread is inside a callback, or a call of the client that runs callbacks.", NULL},
     {NULL},

@@ -45,6 +45,7 @@ class Gate(Protocol):
         refused: Records that the client refused with another error.
         in_callback: Whether this thread is inside a callback.
         in_client: Whether this thread is inside a callback, or a call of the client that runs callbacks.
+        polling: Whether a thread is inside a call of the client that runs callbacks.
         deferring: Ident of the thread whose callbacks are deferred; 0 for none.
         deferred: Calls that wait for the user's poll, each (callback, \*arguments).
     """
@@ -60,6 +61,8 @@ class Gate(Protocol):
     @property
     def in_client(self) -> bool: ...
     @property
+    def polling(self) -> bool: ...
+    @property
     def deferred(self) -> deque[tuple[Any, ...]]: ...
 
     deferring: int
@@ -72,6 +75,12 @@ class Gate(Protocol):
 
     def close(self) -> None:
         """Let nothing pass."""
+
+    def restrict(self, topics: set[str] | None, /) -> None:
+        """Let only records of these topics pass, and the others to the slow path; None lifts that.
+
+        The compiled gate looks at the set itself, which may change meanwhile; its twin lets nothing pass.
+        """
 
     def abandon(self) -> None:
         """Let nothing pass any more, in a forked child: other threads of the parent may have held locks."""

@@ -41,6 +41,7 @@ class PureGate:
         "_forward_to",
         "_granted",
         "_reported",
+        "_restricted",
         "_strip",
         "abandoned",
         "client_full",
@@ -61,6 +62,7 @@ class PureGate:
         self._at_edge = at_edge
         self._count_report = count_report or _count_nothing
         self._granted = 0
+        self._restricted = False
         self._edge = -1
         self._strip: Iterator[None] = itertools.repeat(None, 0)
         # Reentrant: a signal handler may produce in the middle of an update.
@@ -86,6 +88,8 @@ class PureGate:
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the compiled twin's name
         """Let so many records pass from now on, fewer when they would weigh more than `bytes`."""
         with self._adding:
+            if self._restricted:
+                return
             self._renew(max(0, min(records, int(bytes / record_bytes))))
             self._edge = self._granted
 
@@ -94,6 +98,13 @@ class PureGate:
         with self._adding:
             self._renew(0)
             self._edge = -1
+
+    def restrict(self, topics: set[str] | None, /) -> None:
+        """Let nothing pass: to look at the topic of each record would cost more than the slow path saves."""
+        with self._adding:
+            self._restricted = topics is not None
+            if self._restricted:
+                self.close()
 
     def abandon(self) -> None:
         """Let nothing pass any more, in a forked child: other threads of the parent may have held the lock."""
@@ -195,6 +206,11 @@ class PureGate:
         """Whether this thread is inside a callback, or a call of the client that runs callbacks."""
         ident = get_ident()
         return ident in self._calls or ident in self._callbacks
+
+    @property
+    def polling(self) -> bool:
+        """Whether a thread is inside a call of the client that runs callbacks."""
+        return bool(self._calls)
 
     def serve(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Make one of the client's calls that run callbacks."""

@@ -122,6 +122,7 @@ class Spool(Intake):
             group_records=group_records,
             group_seconds=group_seconds,
         )
+        self._opened_at = self._first
         self._replaying = RLock()
         self._replay = Replay(
             store,
@@ -194,6 +195,11 @@ class Spool(Intake):
         except SpoolError as error:
             return error
         return None
+
+    @property
+    def opened_at(self) -> int:
+        """The first sequence that this owner gives: what is lower was left by an earlier one."""
+        return self._opened_at
 
     @property
     def records(self) -> int:

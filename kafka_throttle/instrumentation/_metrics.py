@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 __all__ = ["METRICS", "Metric", "Observation"]
 
-_OUTCOMES = ("delivered", "failed", "rejected", "unknown")
-_STATES = ("open", "throttling", "closed")
+_OUTCOMES = ("dead_lettered", "delivered", "failed", "rejected", "shed", "unknown")
+_STATES = ("open", "throttling", "draining", "closed")
 
 
 @frozen
@@ -93,6 +93,19 @@ def _errors(seen: Observation) -> Iterable[tuple[tuple[str, ...], float]]:
     return [((name,), count) for name, count in seen.statistics.errors.items()]
 
 
+def _losses(seen: Observation) -> Iterable[tuple[tuple[str, ...], float]]:
+    counts: dict[tuple[str, ...], float] = {}
+    for loss in seen.statistics.losses.values():
+        key = loss.policy, loss.reason
+        counts[key] = counts.get(key, 0) + loss.count
+    return counts.items()
+
+
+def _spool_bound(seen: Observation) -> Iterable[tuple[tuple[str, ...], float]]:
+    bound = seen.statistics.spool_max_bytes
+    return [((), bound)] if bound else []
+
+
 def _signals(seen: Observation) -> Iterable[tuple[tuple[str, ...], float]]:
     raised = seen.statistics.signals
     return [((name,), float(name in raised)) for name in seen.signals]
@@ -109,7 +122,7 @@ METRICS: tuple[Metric, ...] = (
         "records",
         "",
         "Records by outcome: delivered, failed (certainly not written), rejected (refused by produce()), unknown (timed "
-        "out after they were sent).",
+        "out after they were sent), shed (given up as a rule allows), dead_lettered.",
     ),
     _by_outcome("bytes", "_bytes", "Bytes of values and keys of the records by outcome."),
     Metric(
@@ -121,13 +134,22 @@ METRICS: tuple[Metric, ...] = (
         "sum",
         _errors,
     ),
+    Metric(
+        "kafka_throttle_lost_records_total",
+        "counter",
+        "records",
+        ("client_id", "policy", "reason"),
+        "Records that were given up, by the policy that did it and its reason.",
+        "sum",
+        _losses,
+    ),
     _counter("hook_errors", "exceptions", "hook_errors", "Exceptions that hooks raised."),
     Metric(
         "kafka_throttle_producers",
         "gauge",
         "producers",
         ("client_id", "state"),
-        "Producers by what they do now: open, throttling, closed.",
+        "Producers by what they do now: open, throttling, draining, closed.",
         "sum",
         _states,
     ),
@@ -151,6 +173,22 @@ METRICS: tuple[Metric, ...] = (
     _gauge("limit_bytes", "bytes", "Bytes that may be in flight."),
     _gauge("in_flight_records", "records", "Records that the client has and has not reported.", "in_flight"),
     _gauge("in_flight_bytes", "bytes", "Bytes of values and keys in flight."),
+    _gauge("held_records", "records", "Records held in memory.", "held"),
+    _gauge("held_bytes", "bytes", "Bytes of values and keys held in memory."),
+    _gauge("oldest_held_seconds", "seconds", "Age of the oldest record in memory.", "oldest_held", "max"),
+    _gauge("spooled_records", "records", "Records on disk and not in the client.", "spooled"),
+    _gauge("spooled_bytes", "bytes", "Bytes of values and keys on disk and not in the client."),
+    _gauge("oldest_spooled_seconds", "seconds", "Age of the oldest record on disk.", "oldest_spooled", "max"),
+    _gauge("spool_disk_bytes", "bytes", "Bytes of the spools' files."),
+    Metric(
+        "kafka_throttle_spool_max_bytes",
+        "gauge",
+        "bytes",
+        ("client_id",),
+        "Bytes that the spools' files may have; absent when one has no limit.",
+        "sum",
+        _spool_bound,
+    ),
     _gauge("waiting_threads", "threads", "Threads that wait in produce() now.", "waiting"),
     _gauge("deferred_callbacks", "callbacks", "Callbacks that wait for the application's poll()."),
     _gauge(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from random import Random
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
@@ -12,6 +13,8 @@ from confluent_kafka import KafkaError
 from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._admission import Admission
 from kafka_throttle._core.gate import PureGate
+from kafka_throttle._shedding.pump import Pump
+from kafka_throttle._shedding.shedding import Shedding
 from kafka_throttle._throttle import Throttle
 from kafka_throttle.testing._path import Outcome
 
@@ -33,6 +36,9 @@ _CODES: dict[Outcome, int] = {
     Outcome.REFUSED: KafkaError.TOPIC_AUTHORIZATION_FAILED,
     Outcome.UNKNOWN: KafkaError._MSG_TIMED_OUT,  # noqa: SLF001 - the name that the client gives it
 }
+
+# What is kept gets a look this often, in seconds.
+_LOOK = 0.01
 
 
 class SimulatedProducer:
@@ -63,10 +69,21 @@ class SimulatedProducer:
             path.clock,
         )
         path.on_throttle = self._note_throttle
+        if self._admission.throttle.tracked:
+            self._admission.shedding = Shedding(
+                self._admission,
+                self._admission.throttle,
+                {},
+                None,
+                _NoPump,
+                Random(0).random,  # noqa: S311 - it chooses what is sampled
+                path.clock,
+            )
+            self._admission.shedding.start(self)
 
-    @staticmethod
-    def _make_gate(deferred: deque[tuple[Any, ...]]) -> Gate:
-        return PureGate(SimulatedProducer._to_client, SimulatedProducer._at_edge, deferred)
+    def _make_gate(self, deferred: deque[tuple[Any, ...]]) -> Gate:
+        cls = type(self)
+        return PureGate(cls._to_client, cls._at_edge, deferred)
 
     def produce(
         self,
@@ -89,6 +106,12 @@ class SimulatedProducer:
             Rejected: There is no room and the rule's patience is at its end.
         """
         self._admission.gate.admit(self, topic, value, key, partition, on_delivery=on_delivery)  # type: ignore[attr-defined]
+        self._step()
+
+    def _step(self) -> None:
+        """Do what the pump's thread does for the real producer."""
+        if self._admission.shedding is not None:
+            self._admission.shedding.step(self)
 
     def poll(self, timeout: float = 0.0) -> int:
         """Run callbacks; when there are none, let up to `timeout` seconds pass until there are.
@@ -96,34 +119,47 @@ class SimulatedProducer:
         Returns:
             Callbacks that ran.
         """
+        self._step()
         ran = self._admission.call("poll", self._admission.run_deferred)
         served: int = self._admission.call("poll", self._path.poll, 0.0 if ran else timeout)
+        self._step()
         return int(ran) + served
 
     def flush(self, timeout: float = math.inf) -> int:
-        """Let time pass until nothing is in flight, at most `timeout` seconds.
+        """Let time pass until nothing is in flight, held or on disk, at most `timeout` seconds.
 
         Returns:
-            Records that the client still holds.
+            Records that are left.
         """
         deadline = self._path.clock() + timeout
         self.poll()
-        while len(self._path) and self._path.clock() < deadline:
-            if not self.poll(deadline - self._path.clock()):
+        while len(self) and self._path.clock() < deadline:
+            left = deadline - self._path.clock()
+            if self._admission.kept:
+                self.poll(min(left, _LOOK))
+            elif not self.poll(left):
                 break
-        return len(self._path)
+        return len(self)
+
+    def drain(self, timeout: float = math.inf) -> int:
+        """Refuse new records, and let time pass until everything is delivered that was accepted."""
+        self._admission.drain()
+        return self.flush(timeout)
 
     def close(self) -> None:
         """Flush, then refuse what follows."""
         self.flush()
         self._admission.close()
+        if self._admission.shedding is not None:
+            self._admission.shedding.close()
+            self._admission.run_all_deferred()
 
     def statistics(self) -> Statistics:
         """Return an immutable snapshot, as the real producer does."""
         return self._admission.statistics()
 
     def __len__(self) -> int:
-        return len(self._path) + len(self._admission.gate.deferred)
+        return len(self._path) + self._admission.kept
 
     def __repr__(self) -> str:
         now = self.statistics()
@@ -134,10 +170,13 @@ class SimulatedProducer:
         topic: str,
         value: bytes | str | None,
         key: bytes | str | None,
-        partition: int,
+        partition: int = -1,
         *,
-        on_delivery: OnDelivery | None,
+        on_delivery: OnDelivery | None = None,
+        timestamp: int = 0,
+        headers: object = None,
     ) -> None:
+        del timestamp, headers  # they make no difference on the way
         if self._admission.closed:
             raise RuntimeError("Producer has been closed")
         if partition < 0 and key is not None:
@@ -158,6 +197,19 @@ class SimulatedProducer:
 
     def _note_throttle(self, throttle_time: float) -> None:
         self._admission.note_broker_throttle(_ThrottleEvent(throttle_time))
+
+
+class _NoPump(Pump):
+    """In virtual time nothing happens by itself: the producer does a step whenever it is called."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
 
 
 @frozen

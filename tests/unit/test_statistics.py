@@ -8,10 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kafka_throttle._core.engine import Engine
+from kafka_throttle._core.ledger import Ledger
 from kafka_throttle._core.limits import Bounds, Fixed
 from kafka_throttle._core.signals import DEFAULT_SIGNALS
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
-from kafka_throttle.statistics import Statistics, ledger_of, path_of, saturation_of
+from kafka_throttle.statistics import Statistics, path_of, saturation_of
 
 COUNT = st.integers(0, 10**6)
 
@@ -34,7 +35,7 @@ def test_every_offered_record_has_exactly_one_place_in_the_ledger(places: dict[s
         failed=places["failed"], failed_bytes=places["failed"] * size,
         unknown=places["unknown"], unknown_bytes=places["unknown"] * size,
     )  # fmt: skip
-    ledger = ledger_of(reading, places["rejected"], places["rejected"] * size)
+    ledger = Ledger().balance(reading, places["rejected"], places["rejected"] * size)
     for name, expected in places.items():
         assert (ledger[name], ledger[f"{name}_bytes"]) == (expected, expected * size)
     assert ledger["offered"] == sum(places.values())

@@ -16,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 from kafka_throttle import Producer, Statistics, Throttle
 from kafka_throttle.instrumentation import prometheus
 from kafka_throttle.instrumentation.prometheus import METRICS, ThrottleCollector, reference
+from kafka_throttle.statistics import Loss
 
 Samples = dict[tuple[str, ...], float]
 
@@ -58,7 +59,20 @@ def text(collector: ThrottleCollector) -> str:
 
 
 def busy() -> FakeAdmission:
-    return FakeAdmission(offered=10, delivered=6, failed=1, rejected=2, errors={"MSG_SIZE_TOO_LARGE": 1})
+    lost = Loss(
+        topic="clicks",
+        policy="DropOldest",
+        reason="max_age",
+        count=3,
+        bytes=30,
+        first=1.0,
+        last=2.0,
+        approved_by="me",
+    )
+    return FakeAdmission(
+        offered=13, delivered=6, failed=1, rejected=2, shed=3, errors={"MSG_SIZE_TOO_LARGE": 1},
+        losses={("clicks", "max_age"): lost}, spool_max_bytes=1 << 30,
+    )  # fmt: skip
 
 
 def test_a_real_producer_shows_up_under_its_client_id() -> None:
@@ -133,7 +147,14 @@ def test_outcomes_and_errors_are_labels(producers: list[FakeAdmission]) -> None:
     shown = samples(ThrottleCollector())
 
     outcomes = {key[2]: value for key, value in shown.items() if key[0] == "records_total"}
-    assert outcomes == {"delivered": 6, "failed": 1, "rejected": 2, "unknown": 0}
+    assert outcomes == {
+        "dead_lettered": 0,
+        "delivered": 6,
+        "failed": 1,
+        "rejected": 2,
+        "shed": 3,
+        "unknown": 0,
+    }
     assert shown["errors_total", "app", "MSG_SIZE_TOO_LARGE"] == 1
 
 

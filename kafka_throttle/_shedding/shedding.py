@@ -1,0 +1,460 @@
+"""`Shedding`: what the facade sees of the policies that keep, follow or give up records.
+
+A record's way, downwards: `offer` (the caller's thread) tries the client if nobody of its group waits, then the links
+of its rule; `pump` (the pump's thread) hands over what waits; `Way.settle` takes the report.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import KafkaError, KafkaException
+
+from kafka_throttle._adapters.confluent import is_refusal
+from kafka_throttle._dead_letter import open_sink
+from kafka_throttle._publish import logger
+from kafka_throttle._records import record_of
+from kafka_throttle._shedding.books import Books
+from kafka_throttle._shedding.delivery import Delivery
+from kafka_throttle._shedding.pump import Pump
+from kafka_throttle._shedding.spooled import Entry, Spooled
+from kafka_throttle._shedding.way import Way
+from kafka_throttle.exceptions import SpoolError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kafka_throttle._admission import Admission
+    from kafka_throttle._records import Record
+    from kafka_throttle._shedding.held import Held
+    from kafka_throttle._throttle import Rule, Throttle
+
+__all__ = ["Shedding"]
+
+_WAIT = 0.002
+# flush() looks this often, in seconds, at what is kept.
+_SLICE = 0.02
+_MOST_TOPICS = 4096
+# Records that are taken from a keeper at once.
+_PORTION = 256
+# A caller does the pump's work this often at most, in seconds.
+_HELP = 0.0002
+# The start of a replay is spread over so many seconds: many processes start at once.
+_JITTER = 0.5
+
+
+class Shedding:
+    """The ways of one producer's rules, and its pump.
+
+    Args:
+        admission: What decides how much may be in the client.
+        throttle: The configuration.
+        conf: The client's configuration, for a dead-letter topic on the same cluster.
+        default_callback: The callback of the client's configuration.
+        begin_pump: Starts what calls `work` again and again.
+        draw: A random number from 0 to 1.
+        wall: Seconds since the epoch.
+
+    Raises:
+        SpoolError: A spool's directory cannot be used.
+    """
+
+    def __init__(
+        self,
+        admission: Admission,
+        throttle: Throttle,
+        conf: Mapping[str, Any],
+        default_callback: Callable[[Any, Any], object] | None,
+        begin_pump: Callable[..., Pump] = Pump,
+        draw: Callable[[], float] = random.random,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._begin_pump = begin_pump
+        self._draw = draw
+        self._admission = admission
+        self._throttle = throttle
+        approvals = {id(rule): rule.loss_approved_by for rule in throttle.rules}
+        self.books = Books(
+            admission.gate,
+            admission.publisher,
+            lambda topic: approvals.get(id(throttle.rule_for(topic))),
+            default_callback,
+            wall,
+        )
+        self.pump: Pump | None = None
+        self._closed = self._ended = False
+        self._free: set[str] | None = None
+        self._ways: dict[int, Way] = {}
+        self._turn = 0
+        self._ticket = 0
+        try:
+            for rule in throttle.rules:
+                if rule.tracked:
+                    self._ways[id(rule)] = Way(
+                        rule,
+                        self.books,
+                        admission.clock,
+                        lambda policy: open_sink(policy, conf),
+                        self._wake,
+                        draw,
+                    )
+        except BaseException:
+            for way in self._ways.values():
+                way.close()
+            raise
+        self.ways = list(self._ways.values())
+        self._producer: Callable[[], Any] | None = None
+        self._not_before = self._help_at = 0.0
+        self._pumping = threading.Lock()
+        self._restrict()
+
+    # ---- the caller's side
+
+    def way_of(self, rule: Rule) -> Way | None:
+        """Return the way of a rule, or None when it only waits or refuses."""
+        return self._ways.get(id(rule))
+
+    def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Hand a record to the client, or have it taken by a link of its way; else its last policy decides.
+
+        Raises:
+            Rejected: The last policy refused it.
+        """
+        record = record_of(*args, **kwargs)
+        admission = self._admission
+        if record is None or record.size > admission.settings.max_message_bytes:
+            return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
+        if way.follows:
+            args, kwargs = _call_of(record, Delivery(way, record))
+        if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs):
+            return self._let_pass(way, record.topic)
+        admission.refuse_unpolled(record.topic, args, kwargs)
+        try:
+            if way.take(record):
+                return self._help(producer, way)
+        finally:
+            self._hold_back(way)
+            self.books.publish()
+        return admission.finish(
+            way.end,
+            producer,
+            record.topic,
+            args,
+            kwargs,
+            lambda place, least: self._once_more(way, record, producer, args, kwargs, place, least),
+        )
+
+    def _help(self, producer: Any, way: Way) -> None:
+        """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
+        now = self._admission.clock()
+        if not way.helds or now < self._help_at or not self._pumping.acquire(blocking=False):
+            return
+        try:
+            self._help_at = now + _HELP
+            self._hand_over(producer, [way])
+        finally:
+            self._pumping.release()
+
+    def _once_more(
+        self,
+        way: Way,
+        record: Record,
+        producer: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        place: Any,
+        least: int,
+    ) -> bool:
+        """Try a record whose caller waits: at the client if nobody of its group waits there, else at the keepers."""
+        if not (way.always or way.waits(record.group)) and self._admission.try_in_line(
+            producer, args, kwargs, place, least
+        ):
+            return True
+        if self._admission.closed:  # the client has the words for it
+            return self._admission.try_in_line(producer, args, kwargs, place, least)
+        if way.take(record, again=True):
+            return True
+        self._admission.let_others(producer, place)
+        return False
+
+    # ---- which topics may pass the gate
+
+    def let_pass(self, topic: str) -> None:
+        """Let a topic that waits for nothing pass the gate while it is restricted."""
+        if self._free is not None and len(self._free) < _MOST_TOPICS:
+            self._free.add(topic)
+
+    def _let_pass(self, way: Way, topic: str) -> None:
+        free = self._free
+        if free is None or not way.clear or len(free) >= _MOST_TOPICS:
+            return
+        with self.books.lock:
+            way.passing.add(topic)
+            free.add(topic)
+        self._hold_back(way)  # another thread's record may have begun to wait meanwhile
+
+    def _hold_back(self, way: Way) -> None:
+        """Have every record of a way come to `offer`, if something waits there."""
+        free = self._free
+        if way.clear:
+            return
+        if free is None:
+            self._restrict()
+            return
+        with self.books.lock:
+            free -= way.passing
+            way.passing.clear()
+
+    def _restrict(self) -> None:
+        """Restrict the gate to topics that are known to be free while a way is not clear; else lift that."""
+        with self.books.lock:
+            if self._admission.draining:
+                return
+            if all(way.clear for way in self.ways):
+                self._free = None
+                for way in self.ways:
+                    way.passing.clear()
+            elif self._free is None:
+                self._free = set()
+            self._admission.gate.restrict(self._free)
+
+    # ---- the pump's side
+
+    def start(self, producer: Any) -> None:
+        """Replay what an earlier process has left."""
+        self._producer = weakref.ref(producer)
+        if any(way.waiting for way in self.ways):
+            self._not_before = self._admission.clock() + _JITTER * self._draw()
+            self._wake()
+
+    def _wake(self) -> None:
+        pump = self.pump
+        if pump is None and not self._closed:
+            with self.books.lock:
+                producer = self._producer() if self._producer is not None else None
+                if self.pump is None and producer is not None:
+                    self.pump = self._begin_pump(
+                        producer, self.work, f"kafka_throttle-{self._admission.settings.client_id}"
+                    )
+                pump = self.pump
+        if pump is not None:
+            pump.wake()
+
+    def work(self, producer: Any) -> bool:
+        """Do one round of the pump, and wait a moment when there was nothing to move; return whether to go on."""
+        admission = self._admission
+        if admission.orphaned or self._closed:
+            return False
+        moved = self.step(producer)
+        waiting = any(way.waiting for way in self.ways)
+        unreported = any(spooled.out for way in self.ways for spooled in way.spools)
+        if not moved and (waiting or unreported):
+            # Where the application itself polls now, it is told of its records in their order.
+            if not admission.gate.polling:
+                admission.serve(producer, 0.0)
+            time.sleep(_WAIT)
+        return waiting or unreported
+
+    def step(self, producer: Any) -> int:
+        """Shed what is too old, hand over what there is room for, and return how many records that were."""
+        for way in self.ways:
+            way.expire()
+            way.tidy()
+        self.books.publish()
+        waiting = [way for way in self.ways if way.waiting]
+        if not waiting:
+            self._restrict()
+            return 0
+        if self._admission.clock() < self._not_before:
+            return 0
+        with self._pumping:
+            return self._hand_over(producer, waiting)
+
+    def _hand_over(self, producer: Any, waiting: list[Way]) -> int:
+        """Hand over a portion of what waits; return how many records that were."""
+        admission = self._admission
+        room = admission.look(producer, 0)
+        records, size = room.records, room.bytes
+        ticket = admission.gate.ticket
+        if ticket != self._ticket:  # others have been admitted since: leave them their share
+            records = max(min(records, 1), int(records * max(way.share for way in waiting)))
+        moved = 0
+        self._turn += 1
+        for number in range(len(waiting)):
+            way = waiting[(self._turn + number) % len(waiting)]
+            moved += self._move(producer, way, records - moved, size)
+            if moved >= records:
+                break
+        self._ticket = ticket + moved
+        return moved
+
+    def _move(self, producer: Any, way: Way, records: int, size: int) -> int:
+        """Hand over as many records of a way, within so many bytes; return how many that were."""
+        moved = 0
+        for keeper in way.keepers:
+            while moved < records and size > 0:
+                try:
+                    entries = keeper.next(min(records - moved, _PORTION))
+                except SpoolError as error:
+                    logger.warning("%s: tried again in a moment", error)
+                    break
+                handed = self._hand(producer, way, keeper, entries, size)
+                moved += handed
+                size -= sum(record.size for _, record in entries[:handed])
+                if handed < len(entries) or not entries:
+                    break
+            if keeper.waiting:
+                break
+        return moved
+
+    def _hand(self, producer: Any, way: Way, keeper: Spooled | Held, entries: list[Entry], size: int) -> int:
+        """Hand a portion to the client, put back what it does not take, and return how many are gone."""
+        forward = self._admission.gate.forward
+        spool = keeper if isinstance(keeper, Spooled) else None
+        gone = first = 0
+        try:
+            for sequence, record in entries:
+                if size <= 0:
+                    break
+                args, kwargs = _call_of(record, Delivery(way, record, sequence, spool))
+                try:
+                    forward(producer, *args, **kwargs)
+                except (KafkaException, TypeError, ValueError, OverflowError) as error:
+                    if not is_refusal(error):
+                        raise
+                    keeper.moved(entries[first:gone])
+                    keeper.refused(entries[gone])
+                    first = gone + 1
+                    self.books.report(record, _kafka_error(error))
+                gone += 1
+                size -= record.size
+        except BufferError:
+            pass  # the client holds reports that nobody has polled for
+        finally:
+            keeper.moved(entries[first:gone])
+            if gone < len(entries):
+                keeper.put_back(entries[gone:])
+        return gone
+
+    # ---- the rest of the producer's life
+
+    @property
+    def kept(self) -> int:
+        """Records that are neither in the client nor done."""
+        return sum(way.kept for way in self.ways)
+
+    def commit(self) -> None:
+        """Put on disk what waits to be.
+
+        Raises:
+            SpoolError: The disk refuses.
+        """
+        for way in self.ways:
+            for spooled in way.spools:
+                spooled.commit()
+
+    def flush(self, seconds: float, serve: Callable[[float], int]) -> int:
+        """Wait until nothing is kept any more and the client has delivered everything.
+
+        Args:
+            seconds: Longest wait; below 0: as long as records move, and for as long as the client would keep one.
+            serve: Runs callbacks for so many seconds, and returns how many records the client has.
+
+        Returns:
+            Records that are left, with callbacks that have not run.
+        """
+        self.commit()
+        clock = self._admission.clock
+        patience = self._admission.settings.message_timeout if seconds < 0 else seconds
+        deadline = clock() + patience
+        left = self._left(serve(0.0))
+        while left and (now := clock()) < deadline:
+            before = left
+            left = self._left(serve(min(_SLICE, deadline - now)))
+            if seconds < 0 and left < before:
+                deadline = clock() + patience
+        return left
+
+    def _left(self, in_client: int) -> int:
+        """Return the records that are not done, wherever they are while they move.
+
+        Args:
+            in_client: What the client had a moment ago: its reports are counted before they are served.
+        """
+        now = self._admission.statistics()
+        return now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks
+
+    def purge(self) -> None:
+        """Give up what is held in memory, because the application says so; what is on disk stays."""
+        for way in self.ways:
+            for held in way.helds:
+                held.clear("purge")
+        self.books.publish()
+
+    def stop(self) -> None:
+        """End the pump, before the client is closed."""
+        self._closed = True
+        if self.pump is not None:
+            self.pump.join()
+
+    def close(self) -> None:
+        """Give up what is held, and give the directories free.
+
+        Raises:
+            SpoolError: Something could not be written.
+        """
+        if self._ended:
+            return
+        self._ended = True
+        self.stop()
+        errors = []
+        for way in self.ways:
+            try:
+                way.close()
+            except Exception as error:  # noqa: BLE001 - the others have to be closed too; the first is raised below
+                errors.append(error)
+        self.books.publish()
+        if errors:
+            raise errors[0]
+
+    def figures(self) -> dict[str, Any]:
+        """Bring the ledger up to date, and return what the statistics tell beside it."""
+        spools = [spooled for way in self.ways for spooled in way.spools]
+        for way in self.ways:
+            way.expire()
+        for spooled in spools:
+            spooled.post()
+        sizes = [spooled.policy.max_bytes for spooled in spools]
+        return {
+            "loss_approvals": {
+                ", ".join(rule.topics): rule.loss_approved_by
+                for rule in self._throttle.rules
+                if rule.loss_approved_by is not None
+            },
+            "oldest_held": max((held.oldest_age() for way in self.ways for held in way.helds), default=0.0),
+            "oldest_spooled": max((spooled.oldest_age() for spooled in spools), default=0.0),
+            "spool_disk_bytes": sum(spooled.spool.disk_bytes for spooled in spools),
+            "spool_max_bytes": None if None in sizes else sum(size or 0 for size in sizes),
+        }
+
+
+def _call_of(record: Record, callback: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the produce() call that a record means."""
+    kwargs: dict[str, Any] = {"on_delivery": callback}
+    if record.partition >= 0:
+        kwargs["partition"] = record.partition
+    if record.timestamp:
+        kwargs["timestamp"] = record.timestamp
+    if record.headers is not None:
+        kwargs["headers"] = list(record.headers)
+    return (record.topic, record.value, record.key), kwargs
+
+
+def _kafka_error(error: Exception) -> KafkaError:
+    if isinstance(error, KafkaException):
+        return error.args[0]  # type: ignore[no-any-return]
+    return KafkaError(KafkaError._INVALID_ARG, f"kafka_throttle: the client refuses the record: {error}")  # noqa: SLF001
