@@ -43,6 +43,8 @@ def as_spool_error(action: str, error: BaseException, directory: Path) -> SpoolE
         error: Of sqlite3 or of the system.
         directory: The spool's.
     """
+    if isinstance(error, SpoolError):
+        return error
     number = error.errno if isinstance(error, OSError) else _ERRNO.get(str(error))
     detail = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return SpoolError(

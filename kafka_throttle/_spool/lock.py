@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 import weakref
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,12 @@ from kafka_throttle.exceptions import SpoolLocked
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["DirectoryLock", "owner_of"]
+__all__ = ["DirectoryLock", "locked", "owner_of"]
 
 LOCK_NAME = "lock"
+# `owner_of` holds the lock for some microseconds: who opens the spool just then tries again.
+_TRIES = 5
+_PAUSE = 0.01
 
 
 class DirectoryLock:
@@ -29,16 +33,11 @@ class DirectoryLock:
         """
         descriptor = os.open(directory / LOCK_NAME, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _lock(descriptor)
         except BlockingIOError:
             pid = _pid_in(descriptor)
             os.close(descriptor)
-            owner = "another process" if pid is None else f"process {pid}"
-            raise SpoolLocked(
-                f"the spool in {str(directory)!r} belongs to {owner}; one producer per directory",
-                directory=str(directory),
-                pid=pid,
-            ) from None
+            raise locked(directory, pid) from None
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, b"%d\n" % os.getpid(), 0)
         self._descriptor: int | None = descriptor
@@ -61,6 +60,30 @@ def _release_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_release_in_child)
+
+
+def _lock(descriptor: int) -> None:
+    for _ in range(_TRIES - 1):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def locked(directory: Path, pid: int | None) -> SpoolLocked:
+    """Return the error for whoever wants a directory that another process has.
+
+    Args:
+        directory: The spool's.
+        pid: The owner, or None when it did not say.
+    """
+    owner = f"process {pid}" if pid else "another process"
+    return SpoolLocked(
+        f"the spool in {str(directory)!r} belongs to {owner}; one producer per directory",
+        directory=str(directory),
+        pid=pid or None,
+    )
 
 
 def owner_of(directory: Path) -> int | None:

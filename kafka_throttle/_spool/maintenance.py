@@ -179,12 +179,23 @@ def to_json(record: SpooledRecord) -> str:
     )
 
 
-def export(directory: str | os.PathLike[str], out: TextIO, limit: int | None = None) -> int:
-    """Write the records that are not acknowledged to `out`, a line of JSON each; return how many."""
+def export(
+    directory: str | os.PathLike[str], out: TextIO, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Write the records that are not acknowledged to `out`, a line of JSON each; return how many.
+
+    Args:
+        directory: The spool's.
+        out: Where to.
+        progress: Called with the records that are done and, as it was in the beginning, their number.
+    """
     count = 0
-    for record in peek(directory, limit):
+    expected = 0 if progress is None else status(directory).records
+    for record in peek(directory):
         out.write(to_json(record) + "\n")
         count += 1
+        if progress is not None:
+            progress(count, expected)
     return count
 
 
@@ -198,15 +209,17 @@ def verify(directory: str | os.PathLike[str], progress: Callable[[int, int], Non
     path = _existing(directory)
     with mapped("read the spool", path):
         known, segments = _look(path)
-        findings = [_missing(segment) for segment in known.segments.values() if not segment.path.exists()]
+        findings = _missing(path, known)
         records = 0
-        for number, segment in enumerate(segments):
+        for number, segment in enumerate(segments, 1):
             rows, finding = _examined(segment)
             records += sum(1 for _ in _of_rows(rows, segment))
-            if finding is not None and segment.path.exists():
+            if finding is not None and owner_of(path) is not None:
+                finding = _second_look(path, segment)
+            if finding is not None:
                 findings.append(finding)
             if progress is not None:
-                progress(number + 1, len(segments))
+                progress(number, len(segments))
         return Verdict(records, tuple(findings))
 
 
@@ -224,29 +237,35 @@ def repair(directory: str | os.PathLike[str], progress: Callable[[int, int], Non
     path = _existing(directory)
     findings: list[Finding] = []
     with mapped("repair the spool", path), _Owned(path):
-        before = _look(path)[0].segments
-        findings += [_missing(segment) for segment in before.values() if not segment.path.exists()]
+        findings += _missing(path, _look(path)[0])
         store = open_store(path, Files(), "full")
         try:
-            for number, segment in enumerate(list(store.segments)):
+            segments = list(store.segments)
+            for number, segment in enumerate(segments, 1):
                 _, finding = _examined(segment)
                 if finding is not None:
                     segment.closed = True
                     rebuild(store, segment, finding.problem)
                     findings.append(finding)
                 if progress is not None:
-                    progress(number + 1, len(store.segments))
+                    progress(number, len(segments))
             records = sum(segment.end - segment.first - segment.marks.count for segment in store.segments)
         finally:
             store.close()
     return Verdict(records, tuple(findings))
 
 
-def purge(directory: str | os.PathLike[str], *, quarantine: bool = False) -> int:
+def purge(
+    directory: str | os.PathLike[str],
+    progress: Callable[[int, int], None] | None = None,
+    *,
+    quarantine: bool = False,
+) -> int:
     """Delete every record; return how many were not acknowledged.
 
     Args:
         directory: The spool's; nobody may have it.
+        progress: Called with the segments that are done and their number.
         quarantine: Delete what was set aside, too.
 
     Raises:
@@ -258,9 +277,12 @@ def purge(directory: str | os.PathLike[str], *, quarantine: bool = False) -> int
         store = open_store(path, Files(), "full")
         try:
             records = sum(segment.end - segment.first - segment.marks.count for segment in store.segments)
-            for segment in list(store.segments):
+            segments = list(store.segments)
+            for number, segment in enumerate(segments, 1):
                 segment.closed = True
                 store.delete(segment)
+                if progress is not None:
+                    progress(number, len(segments))
         finally:
             store.close()
         if quarantine:
@@ -355,6 +377,8 @@ def _complaint(segment: Segment) -> str | None:
         return None
     try:
         file = SegmentFile(segment.path, Files(), "off")
+    except FileNotFoundError:  # its owner has just deleted it
+        return None
     except (sqlite3.DatabaseError, Damaged) as error:
         return f"damaged: {error}"
     try:
@@ -376,10 +400,31 @@ def _measured(segment: Segment) -> Segment:
     return segment
 
 
-def _missing(segment: Segment) -> Finding:
-    return Finding(
-        segment.path.name, "the file is missing", segment.end - segment.first - segment.marks.count
-    )
+def _second_look(directory: Path, segment: Segment) -> Finding | None:
+    """Return what is still wrong with a segment: its owner may have written it, or deleted it, while it was read."""
+    for again in _look(directory)[1]:
+        if again.path == segment.path:
+            finding = _examined(again)[1]
+            return finding if again.path.exists() else None
+    return None
+
+
+def _missing(directory: Path, known: Known) -> list[Finding]:
+    """Return the segments that have a row in the catalogue and no file.
+
+    Whoever deletes a segment removes its row before its ``.drained`` file: when there is neither, and the row is still
+    there afterwards, nobody deleted it.
+    """
+    present = {path.name[:20] for path in _listed(directory) if path.suffix in {".segment", ".drained"}}
+    suspects = [segment for segment in known.segments.values() if segment.path.name[:20] not in present]
+    # A segment that is younger than the list of files is not missing.
+    gone = [segment for segment in suspects if not segment.path.exists()]
+    rows = _look(directory)[0].segments if gone else {}
+    return [
+        Finding(segment.path.name, "the file is missing", segment.end - segment.first - segment.marks.count)
+        for segment in gone
+        if segment.first in rows
+    ]
 
 
 def _base64(data: bytes | None) -> str | None:

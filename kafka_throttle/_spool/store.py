@@ -6,10 +6,18 @@
         lock                               held with flock(2) by the owner, whose pid it says
         catalogue.db                       see kafka_throttle._spool.catalogue
         00000000000000000001-000.segment   see kafka_throttle._spool.segment; files are 0600
-        quarantine/                        what could not be read, each file with a .reason beside it
+        quarantine/                        0700: what could not be read, as it was found
+            NAME.N                         N counts from 0; with NAME.N-wal and NAME.N-shm when there were such
+            NAME.N.reason                  one line that says why; it may be missing, when the disk was full
 
 Invariants: segments are in the order of their first sequences and do not overlap; only the last may take records; a
-segment goes when every record in it is acknowledged, as a whole; nothing that cannot be read is deleted.
+segment goes when every record in it is acknowledged, as a whole; nothing that cannot be read is deleted; what is in the
+quarantine is never read again. Files with other names are left alone.
+
+Each file says its version itself: a segment and the catalogue in SQLite's user_version, a batch, a segment's head and a
+row of the catalogue in the byte behind the magic. Whoever changes what such bytes mean counts that version up, keeps a
+reader for each version that was released, and keeps a directory of each in the tests. What a later release wrote is
+to an earlier one what damage is: it is set aside, whole.
 """
 
 from __future__ import annotations
@@ -25,6 +33,7 @@ from attrs import define, field
 from kafka_throttle._spool.catalogue import CATALOGUE_NAME, Catalogue, CatalogueDamaged, State
 from kafka_throttle._spool.faults import is_damage
 from kafka_throttle._spool.segment import companions
+from kafka_throttle.exceptions import SpoolCorrupt
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,9 +97,10 @@ class Store:
 
     def _renew_catalogue(self, reason: str) -> None:
         """Replace a damaged catalogue by one with all that is known in memory."""
+        # When it cannot be moved it stays open, and is tried again with the next acknowledgements.
+        self.set_aside(self.directory / CATALOGUE_NAME, f"the catalogue is damaged: {reason}")
         with suppress(sqlite3.Error):
             self.catalogue.close()
-        self.set_aside(self.directory / CATALOGUE_NAME, reason)
         self.catalogue = Catalogue(self.directory, self.files, self.fsync)
         self.catalogue.save(self.segments, self.state)
 
@@ -153,7 +163,27 @@ def set_aside(files: Files, path: Path, reason: str) -> Path:
 
     Returns:
         Its new place.
+
+    Raises:
+        SpoolCorrupt: When it cannot be moved; it stays where it is.
     """
+    try:
+        target = _moved(files, path)
+    except OSError as error:
+        raise SpoolCorrupt(
+            f"{path.name} in {str(path.parent)!r} cannot be used ({reason}) and cannot be set aside: "
+            f"{error.strerror or error}",
+            directory=str(path.parent),
+            errno=error.errno,
+        ) from error
+    with suppress(OSError):  # the reason is a courtesy; a full disk has no room for it
+        note = target.with_name(target.name + ".reason")
+        files.create(note)
+        note.write_text(reason + "\n", encoding="utf-8")
+    return target
+
+
+def _moved(files: Files, path: Path) -> Path:
     quarantine = path.parent / QUARANTINE_NAME
     quarantine.mkdir(mode=0o700, exist_ok=True)
     number = 0
@@ -163,8 +193,4 @@ def set_aside(files: Files, path: Path, reason: str) -> Path:
         suffix = source.name.removeprefix(path.name)
         with suppress(FileNotFoundError):
             files.rename(source, target.with_name(target.name + suffix))
-    with suppress(OSError):  # the reason is a courtesy; a full disk has no room for it
-        note = target.with_name(target.name + ".reason")
-        files.create(note)
-        note.write_text(reason + "\n", encoding="utf-8")
     return target

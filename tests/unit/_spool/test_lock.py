@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -115,3 +116,33 @@ def test_a_directory_that_cannot_be_made_is_a_spool_error(tmp_path: Path) -> Non
         Spool(tmp_path / "file" / "spool")
     assert caught.value.errno is not None
     assert str(caught.value).startswith(f"cannot open the spool in {str(tmp_path / 'file' / 'spool')!r}: ")
+
+
+def test_a_glance_at_who_has_the_directory_keeps_nobody_from_opening_it(
+    directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Spool(directory).close()
+    glance = os.open(directory / "lock", os.O_RDONLY)
+    fcntl.flock(glance, fcntl.LOCK_SH)
+    pauses: list[float] = []
+
+    def end_the_glance(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            os.close(glance)
+
+    monkeypatch.setattr("kafka_throttle._spool.lock.time.sleep", end_the_glance)
+    Spool(directory, group_seconds=None).close()
+    assert len(pauses) == 3
+
+
+def test_an_owner_that_did_not_say_its_pid_is_another_process(directory: Path) -> None:
+    with start_owner(directory) as child:
+        (directory / "lock").write_bytes(b"")
+        with pytest.raises(SpoolLocked) as caught:
+            Spool(directory)
+        child.kill()
+    assert caught.value.pid is None
+    assert f"the spool in {str(directory)!r} belongs to another process; one producer per directory" == str(
+        caught.value
+    )

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -175,3 +177,59 @@ def test_what_a_killed_process_left_can_be_looked_at_before_it_is_opened(
     assert [record.sequence for record in peek(tmp_path / "copy")] == LEFT
     assert Verdict(len(LEFT), ()) == verify(tmp_path / "copy")
     assert Verdict(len(LEFT), ()) == repair(tmp_path / "copy")
+
+
+def test_looking_disturbs_no_owner_and_finds_nothing_that_is_not_wrong(directory: Path) -> None:
+    script = """
+import sys
+from kafka_throttle._spool import Spool
+spool = Spool(sys.argv[1], segment_bytes=30_000, group_records=20, save_every=50, fsync="off", group_seconds=None)
+spool.append("t", None, bytes(300))
+spool.commit()
+print("ready", flush=True)
+while True:
+    for _ in range(100):
+        spool.append("t", None, bytes(300))
+    spool.acknowledge([record.sequence for record in spool.read(100)])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(directory)], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL
+    ) as owner:
+        assert owner.stdout is not None
+        owner.stdout.readline()
+        try:
+            for _ in range(40):
+                assert verify(directory).findings == ()
+                assert status(directory).owner == owner.pid
+                sequences = [record.sequence for record in peek(directory, 200)]
+                assert sorted(set(sequences)) == sequences
+            assert owner.poll() is None
+        finally:
+            owner.kill()
+    with Spool(directory) as spool:
+        assert (spool.lost_records, spool.quarantined) == (0, 0)
+
+
+def test_a_segment_that_is_being_deleted_is_not_missing(spool: Spool, directory: Path) -> None:
+    spool.close()
+    files = segments(directory)
+    files[0].rename(files[0].with_suffix(".drained"))
+    assert verify(directory).findings == ()
+    files[0].with_suffix(".drained").unlink()
+    assert [files[0].name] == [finding.file for finding in verify(directory).findings]
+
+
+def test_progress_is_told_of_each_part_of_long_work(spool: Spool, directory: Path) -> None:
+    told: list[tuple[int, int]] = []
+
+    def progress(done: int, of: int) -> None:
+        told.append((done, of))
+
+    assert export(directory, io.StringIO(), progress) == len(LEFT)
+    assert [(n, len(LEFT)) for n in range(1, len(LEFT) + 1)] == told
+    spool.close()
+    for work in (repair, purge):
+        told.clear()
+        count = len(segments(directory))
+        work(directory, progress)
+        assert [(n, count) for n in range(1, count + 1)] == told
