@@ -46,6 +46,7 @@ __all__ = [
     "SpoolStatus",
     "Verdict",
     "export",
+    "is_spool",
     "peek",
     "purge",
     "repair",
@@ -110,6 +111,17 @@ class Verdict:
 
     records: int
     findings: tuple[Finding, ...]
+
+
+def is_spool(directory: str | os.PathLike[str]) -> bool:
+    """Whether a directory holds a spool.
+
+    Raises:
+        SpoolError: When it may not be read.
+    """
+    path = Path(directory)
+    with mapped("read the spool", path):
+        return any(file.name == CATALOGUE_NAME or parse_name(file.name) for file in _listed(path))
 
 
 def status(directory: str | os.PathLike[str]) -> SpoolStatus:
@@ -306,9 +318,7 @@ class _Owned:
 
 def _existing(directory: str | os.PathLike[str]) -> Path:
     path = Path(directory)
-    with mapped("read the spool", path):
-        files = _listed(path)
-    if not any(file.name == CATALOGUE_NAME or parse_name(file.name) for file in files):
+    if not is_spool(path):
         raise SpoolError(f"{str(path)!r} is not the directory of a spool", directory=str(path))
     return path
 

@@ -7,6 +7,7 @@ import click
 from kafka_throttle import __version__
 from kafka_throttle.cli.dead_letters.command import dead_letters
 from kafka_throttle.cli.demo.command import demo
+from kafka_throttle.cli.spool import spool
 
 __all__ = ["main"]
 
@@ -29,3 +30,4 @@ def main() -> None:
 
 main.add_command(dead_letters)
 main.add_command(demo)
+main.add_command(spool)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import frozen
 
+from kafka_throttle.cli._client import key_values
 from kafka_throttle.cli._extras import require
-from kafka_throttle.cli._options import client_settings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,7 +53,7 @@ __all__ = ["demo"]
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=client_settings,
+    callback=key_values,
     help="A client setting for the existing cluster; may be repeated.",
 )
 @click.option("--mock", is_flag=True, help="Use librdkafka's mock cluster: offline, and no Java.")
