@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import sys
-import time
 from contextlib import contextmanager
 from pathlib import Path  # noqa: TC003 - click's commands are read at run time
 from typing import TYPE_CHECKING, Any
@@ -94,8 +93,7 @@ def replay(
         sender = Sender(
             spool,
             client,
-            time.monotonic,
-            lambda: bool(signals),
+            stopping=lambda: bool(signals),
             rate=rate,
             header=record_id_header,
             skip_failed=skip_failed,
@@ -172,12 +170,14 @@ def _tell(sender: Sender, left: int, lost: int, complaint: str | None, give_up: 
         click.echo(f"Record {failure.sequence} to {failure.topic} was refused: {failure.reason}", err=True)
     if sender.failed > len(sender.failures):
         click.echo(f"{sender.failed - len(sender.failures)} more were refused.", err=True)
+    if sender.fatal and not sender.failures:
+        click.echo(f"The client cannot go on: {sender.fatal}", err=True)
     if sender.gave_up:
         said = f"; the client said: {complaint}" if complaint else ""
         click.echo(f"Nothing got through for {give_up:g} s{said}", err=True)
     if lost:
         click.echo(f"{count(lost, 'record')} could not be read: the files are in quarantine.", err=True)
-    click.echo(f"{count(sender.sent, 'record')} sent, {left} left in the spool.")
+    click.echo(f"{count(sender.sent, 'record')} sent, {count(left, 'record')} left in the spool.")
 
 
 def _tell_what_would_be_sent(directory: Path) -> None:

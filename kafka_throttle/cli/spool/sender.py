@@ -11,10 +11,11 @@ Memory. Records are read in small portions, and no more are with the client than
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from attrs import define, field, frozen
+from attrs import frozen
 from confluent_kafka import KafkaError, KafkaException
 
 if TYPE_CHECKING:
@@ -81,7 +82,6 @@ class Failure:
     reason: str
 
 
-@define(eq=False)
 class Sender:
     """One replay of one spool. The caller owns the spool and the client.
 
@@ -90,28 +90,56 @@ class Sender:
         failures: The first records that were refused.
         failed: How many were refused.
         gave_up: Whether nothing got through for too long.
+        fatal: Why the client cannot go on, or None.
     """
 
-    _spool: Spool
-    _client: Any
-    _clock: Callable[[], float]
-    _stopping: Callable[[], bool]
-    _rate: float | None = None
-    _header: str | None = None
-    _skip_failed: bool = False
-    _patience: float = 60.0
-    _progress: Callable[[int, int], None] = lambda _done, _of: None
-    sent: int = field(default=0, init=False)
-    failures: list[Failure] = field(factory=list, init=False)
-    failed: int = field(default=0, init=False)
-    gave_up: bool = field(default=False, init=False)
-    _total: int = field(default=0, init=False)
-    _in_flight: int = field(default=0, init=False)
-    _in_flight_bytes: int = field(default=0, init=False)
-    _confirmed: list[int] = field(factory=list, init=False)
-    _broken: bool = field(default=False, init=False)
-    _heard_at: float = field(default=0.0, init=False)
-    _next_at: float = field(default=0.0, init=False)
+    def __init__(
+        self,
+        spool: Spool,
+        client: Any,
+        *,
+        stopping: Callable[[], bool],
+        rate: float | None = None,
+        header: str | None = None,
+        skip_failed: bool = False,
+        patience: float = 60.0,
+        progress: Callable[[int, int], None] = lambda _done, _of: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Begin with nothing sent.
+
+        Args:
+            spool: Where the records are.
+            client: A producer with `own_settings`.
+            stopping: Whether to end early; asked for each record.
+            rate: The most records a second; None for no limit.
+            header: Name of the header that gets the record's id; None for none.
+            skip_failed: Go on after a record that was refused.
+            patience: Seconds without a delivery report after which to give up.
+            progress: Called with the records that are sent and their number.
+            clock: Seconds.
+        """
+        self.sent = 0
+        self.failures: list[Failure] = []
+        self.failed = 0
+        self.gave_up = False
+        self.fatal: str | None = None
+        self._spool = spool
+        self._client = client
+        self._stopping = stopping
+        self._rate = rate
+        self._header = header
+        self._skip_failed = skip_failed
+        self._patience = patience
+        self._progress = progress
+        self._clock = clock
+        self._total = 0
+        self._in_flight = 0
+        self._in_flight_bytes = 0
+        self._confirmed: list[int] = []
+        self._broken = False
+        self._heard_at = 0.0
+        self._next_at = 0.0
 
     def run(self) -> None:
         """Send everything, or stop early: told to, refused without `skip_failed`, or nothing gets through.
@@ -139,7 +167,7 @@ class Sender:
 
     @property
     def _ends(self) -> bool:
-        return self._broken or self.gave_up or self._stopping()
+        return self._broken or self.fatal is not None or self.gave_up or self._stopping()
 
     def _send(self, record: SpooledRecord) -> None:
         self._keep_pace()
@@ -186,17 +214,30 @@ class Sender:
 
     def _refused(self, sequence: int, topic: str, error: KafkaError) -> None:
         self._heard_at = self._clock()
-        # After a fatal error the client fails everything: that says nothing of the record.
-        broken = self._broken
-        self._broken = broken or not self._skip_failed or error.fatal() or error.code() == KafkaError._FATAL  # noqa: SLF001
-        if not broken:
+        if error.fatal() or error.code() == KafkaError._FATAL:  # noqa: SLF001 - as above
+            self._break(error)
+            return
+        if self._skip_failed or not self._broken:
             self.failed += 1
             if len(self.failures) < _KEPT_FAILURES:
                 self.failures.append(Failure(sequence, topic, error.str()))
+        # Without skip_failed all that fails behind the first record fails because of it.
+        self._broken = self._broken or not self._skip_failed
+
+    def _break(self, error: KafkaError) -> None:
+        self.fatal = self.fatal or error.str()
+
+    def _poll(self, seconds: float) -> None:
+        try:
+            self._client.poll(seconds)
+        except (
+            KafkaException
+        ) as error:  # the client raises its fatal errors here, and goes on with its reports
+            self._break(error.args[0])
 
     def _listen(self, seconds: float) -> None:
         """Serve delivery reports for up to so many seconds, and take what was confirmed out of the spool."""
-        self._client.poll(seconds)
+        self._poll(seconds)
         now = self._clock()
         if not self._in_flight:
             self._heard_at = now
@@ -216,7 +257,7 @@ class Sender:
             self._client.purge(in_queue=True, in_flight=False)
             deadline = self._clock() + (0.0 if self.gave_up else _LAST_WAIT)
             while self._in_flight and self._clock() < deadline:
-                self._client.poll(_TICK)
+                self._poll(_TICK)
             self._client.purge(in_queue=True, in_flight=True)
-            self._client.poll(0)
+            self._poll(0)
         self._acknowledge()
