@@ -162,7 +162,6 @@ def test_after_ctrl_c_the_rest_is_sent_the_next_time_and_nothing_twice(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     ) as process:
         while sum(local_kafka.end_offsets(topic).values()) < 200:
             assert process.poll() is None

@@ -253,11 +253,13 @@ class Sender:
 
     def _settle(self) -> None:
         """Wait for what is on its way, and take the rest back from the client: it stays in the spool."""
-        if self._in_flight:
+        hurried = self.gave_up or self._stopping()
+        if self._in_flight and hurried:
             self._client.purge(in_queue=True, in_flight=False)
-            deadline = self._clock() + (0.0 if self.gave_up else _LAST_WAIT)
-            while self._in_flight and self._clock() < deadline:
-                self._poll(_TICK)
+        deadline = self._clock() + (0.0 if self.gave_up else _LAST_WAIT)
+        while self._in_flight and self._clock() < deadline:
+            self._poll(_TICK)
+        if self._in_flight:
             self._client.purge(in_queue=True, in_flight=True)
             self._poll(0)
         self._acknowledge()
