@@ -24,7 +24,7 @@ _ERRNO = {
 }
 
 # The other words that SQLite has for a damaged header or schema.
-_DAMAGED = ("no such ", "unsupported file format", "malformed ")
+_DAMAGED = ("no such ", "unsupported file format", "malformed ", "Could not decode to UTF-8 ")
 
 
 def is_damage(error: BaseException) -> bool:

@@ -60,11 +60,14 @@ def open_store(directory: Path, files: Files, fsync: Fsync) -> Store:
             catalogue.remove(name[0], durable=fsync != "off")
         files.unlink(path)
     present = _present(store)
+    logs = _orphaned_logs(store, present)
     _remove_orphans(directory, files)
-    for first in sorted({*present, *known.segments}):
+    for first in sorted({*present, *logs, *known.segments}):
         segment = known.segments.get(first)
         if first in present:
             _adopt(store, first, present[first], segment)
+        elif first in logs:
+            _adopt_log(store, first, logs[first], segment)
         elif segment is not None:
             _missing(store, segment)
     ends = [segment.end for segment in store.segments]
@@ -112,12 +115,31 @@ def _present(store: Store) -> dict[int, Path]:
     return found
 
 
+def _orphaned_logs(store: Store, present: dict[int, Path]) -> dict[int, Path]:
+    """Return the segments of which only the write-ahead log is there: it may hold committed records.
+
+    A log whose segment was rebuilt since goes to the quarantine after the segment.
+    """
+    found: dict[int, Path] = {}
+    for log in sorted(store.directory.glob("*.segment-wal")):
+        path = log.with_name(log.name.removesuffix("-wal"))
+        name = parse_name(path.name)
+        if name is None or path.exists() or not log.stat().st_size:
+            continue
+        if name[0] in present:
+            store.set_aside(path, f"replaced by {present[name[0]].name}")
+        else:
+            found[name[0]] = path
+    return found
+
+
 def _remove_orphans(directory: Path, files: Files) -> None:
     """Delete what an interrupted repair or deletion left behind: none of it holds a record."""
     for path in list(directory.iterdir()):
         base = path.with_name(path.name.removesuffix("-wal").removesuffix("-shm"))
         unfinished = base.suffix == ".new"
-        companion = base != path and base.suffix == ".segment" and not base.exists()
+        log = path.name.endswith("-wal") and path.stat().st_size
+        companion = base != path and base.suffix == ".segment" and not base.exists() and not log
         if unfinished or companion:
             files.unlink(path)
 
@@ -138,6 +160,15 @@ def _adopt(store: Store, first: int, path: Path, known: Segment | None) -> None:
     found = _examined(store, segment, fresh=fresh)
     if found is not None:
         store.segments.append(found)
+
+
+def _adopt_log(store: Store, first: int, path: Path, known: Segment | None) -> None:
+    """Add what is readable of a segment whose file has gone and whose log was left."""
+    segment = known or Segment(path, first, first, os.urandom(8))
+    segment.path = path
+    replacement = rebuild(store, segment, "the file is missing; its log was left").segment
+    if replacement is not None:
+        store.segments.append(replacement)
 
 
 def _missing(store: Store, known: Segment) -> None:

@@ -349,3 +349,64 @@ def test_a_process_that_may_not_write_any_more_loses_nothing_and_goes_on(tmp_pat
         timeout=60,
     )
     assert output.stdout == "True True\nTrue 0 0\n", output.stderr
+
+
+UNREADABLE = """
+import os, subprocess, sys
+from kafka_throttle._spool import Spool
+from kafka_throttle.exceptions import SpoolError
+directory = sys.argv[1]
+if os.getuid() == 0:
+    os.makedirs(directory, mode=0o700)
+    os.chown(directory, 65534, 65534)
+    os.setresuid(65534, 65534, 0)
+options = dict(group_seconds=None, fsync="off", segment_bytes=20_000, group_records=5)
+with Spool(directory, **options) as spool:
+    for _ in range(60):
+        spool.append("t", None, b"x" * 1000)
+segments = sorted(name for name in os.listdir(directory) if name.endswith(".segment"))
+
+def read(what):
+    try:
+        with Spool(directory, **options) as spool:
+            sequences = []
+            while found := spool.read(100):
+                sequences += [record.sequence for record in found]
+            print(f"{what}:", sequences == list(range(1, 61)), spool.lost_records, spool.quarantined)
+    except SpoolError as error:
+        print(f"{what}:", type(error).__name__, str(error).replace(directory, "DIRECTORY"), error.errno)
+
+for what, name in {
+    "oldest segment": segments[0],
+    "last segment": segments[-1],
+    "catalogue": "catalogue.db",
+    "directory": "",
+}.items():
+    path = os.path.join(directory, name).rstrip("/")
+    before = os.stat(path).st_mode
+    os.chmod(path, 0)
+    read(what)
+    os.chmod(path, before)
+read("nothing")
+"""
+
+
+def test_files_that_may_not_be_read_are_an_error_and_nothing_is_set_aside(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        if parent.stat().st_uid == os.getuid() and str(parent).count("pytest"):
+            parent.chmod(0o755)
+    output = subprocess.run(
+        [sys.executable, "-c", UNREADABLE, str(tmp_path / "spool")],
+        capture_output=True,
+        check=False,
+        text=True,
+        timeout=60,
+    )
+    assert output.stdout.splitlines() == [
+        "oldest segment: SpoolError cannot read in 'DIRECTORY': unable to open database file 13",
+        "last segment: SpoolError cannot open the spool in 'DIRECTORY': Permission denied 13",
+        "catalogue: SpoolError cannot open the spool in 'DIRECTORY': unable to open database file 13",
+        "directory: SpoolError cannot open the spool in 'DIRECTORY': Permission denied 13",
+        "nothing: True 0 0",
+    ], output.stderr

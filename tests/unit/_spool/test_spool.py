@@ -213,6 +213,32 @@ def test_a_clock_that_goes_back_makes_nothing_old_and_no_age_negative(opened: Op
     assert sequences(spool) == [1, 2]
 
 
+def test_a_clock_that_is_set_back_between_records_and_restarts_changes_no_order_and_loses_nothing(
+    opened: Opener,
+) -> None:
+    now = [1_000_000.0]
+    options = {"max_age": 10.0, "clock": lambda: now[0], "segment_bytes": 20_000, "group_records": 5}
+    for start in (0, 40, 80):
+        spool = opened(**options)
+        for number in range(start, start + 40):
+            spool.append("t", None, b"%d-" % number + b"x" * 1000)
+            now[0] -= 3600.0
+        spool.close()
+    spool = opened(**options)
+    records = []
+    while found := spool.read(1000):
+        records += found
+    assert [int((record.value or b"").split(b"-")[0]) for record in records] == list(range(120))
+    assert spool.expire(1000) == []
+    assert spool.oldest_age() == 0.0
+    spool.acknowledge([record.sequence for record in records])
+    assert (spool.records, spool.lost_records, spool.quarantined) == (0, 0, 0)
+    spool.append("t")
+    now[0] += 11.0
+    assert spool.read(10) == []
+    assert [record.sequence for record in spool.expire(10)] == [121]
+
+
 def test_the_oldest_age_is_that_of_the_first_record_that_is_left(opened: Opener) -> None:
     now = [100.0]
     spool = opened(clock=lambda: now[0])
