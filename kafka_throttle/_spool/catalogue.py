@@ -23,6 +23,7 @@ from zlib import crc32
 
 from attrs import define, frozen
 
+from kafka_throttle._spool.faults import legible
 from kafka_throttle._spool.marks import Marks
 from kafka_throttle._spool.segment import MAX_RECORDS, Segment, name_of
 
@@ -93,7 +94,8 @@ class Catalogue:
             files.create(self.path)
         self._connection = files.connect(self.path, fsync=fsync, immutable=False)
         try:
-            self._prepare(read_only=read_only)
+            with legible():
+                self._prepare(read_only=read_only)
         except BaseException:  # raised again: only the connection must not stay open
             self._connection.close()
             raise

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-__all__ = ["as_spool_error", "is_damage", "mapped"]
+__all__ = ["as_spool_error", "is_damage", "legible", "mapped"]
 
 # SQLite's words; its numeric codes reach Python only from 3.11 on.
 _ERRNO = {
@@ -33,6 +33,15 @@ def is_damage(error: BaseException) -> bool:
     return type(error) in {sqlite3.DatabaseError, sqlite3.DataError} or (
         isinstance(error, sqlite3.OperationalError) and str(error).startswith(_DAMAGED)
     )
+
+
+@contextmanager
+def legible() -> Iterator[None]:
+    """Raise what other damage raises when SQLite's complaint about a schema quotes bytes that are no text."""
+    try:
+        yield
+    except UnicodeDecodeError as error:
+        raise sqlite3.DatabaseError(f"malformed schema: {error}") from error
 
 
 def as_spool_error(action: str, error: BaseException, directory: Path) -> SpoolError:

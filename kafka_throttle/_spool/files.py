@@ -23,6 +23,8 @@ import sqlite3
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
+from kafka_throttle._spool.faults import legible
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -75,11 +77,12 @@ class Files:
             timeout=5.0,
         )
         try:
-            # What a damaged or hostile schema could do is closed.
-            connection.execute("PRAGMA trusted_schema = OFF")
-            connection.execute("PRAGMA cell_size_check = ON")
-            if not immutable:
-                connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
+            with legible():
+                # What a damaged or hostile schema could do is closed.
+                connection.execute("PRAGMA trusted_schema = OFF")
+                connection.execute("PRAGMA cell_size_check = ON")
+                if not immutable:
+                    connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
         except BaseException:
             connection.close()
             raise

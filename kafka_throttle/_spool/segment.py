@@ -29,6 +29,7 @@ from zlib import crc32
 
 from attrs import Factory, define, field
 
+from kafka_throttle._spool.faults import legible
 from kafka_throttle._spool.marks import Marks
 
 if TYPE_CHECKING:
@@ -168,7 +169,8 @@ class SegmentFile:
         immutable = not wal.exists() or wal.stat().st_size == 0
         self.connection = files.connect(path, fsync=fsync, immutable=immutable)
         try:
-            self._check()
+            with legible():
+                self._check()
         except BaseException:
             self.connection.close()
             raise
@@ -181,8 +183,9 @@ class SegmentFile:
         self._files = files
         self.connection = files.connect(path, fsync=fsync)
         try:
-            self._own(log_bytes)
-            self._check()
+            with legible():
+                self._own(log_bytes)
+                self._check()
         except BaseException:
             self.connection.close()
             raise

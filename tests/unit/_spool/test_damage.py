@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kafka_throttle._spool import Spool, SpooledRecord
+from kafka_throttle._spool import Spool, SpooledRecord, maintenance
 
 Opener = Callable[..., Spool]
 OPTIONS = {
@@ -126,13 +126,57 @@ def test_a_flipped_bit_costs_at_most_what_lies_on_its_page(
     assert lost < FLIPS / 2
 
 
-def test_a_schema_that_is_no_text_any_more_is_damage_as_any_other(closed: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("state", ["crashed", "closed"])
+def test_after_a_flipped_bit_what_looks_sees_the_rest_and_repair_makes_it_sound(
+    request: pytest.FixtureRequest, tmp_path: Path, state: str
+) -> None:
+    source: Path = request.getfixturevalue(state)
+    files = [path for path in sorted(source.iterdir()) if path.is_file() and path.stat().st_size > 10]
+    chance = random.Random(SEED)
+    found = 0
+    for trial in range(max(FLIPS // 20, 1)):
+        victim = chance.choice(files)
+        bit = chance.randrange(victim.stat().st_size * 8)
+        directory = tmp_path / str(trial)
+        shutil.copytree(source, directory)
+        flip(directory / victim.name, bit)
+        try:
+            before = maintenance.verify(directory)
+            found += bool(before.findings)
+            assert before.records == len(list(maintenance.peek(directory)))
+            assert before.records == maintenance.repair(directory).records
+            assert maintenance.Verdict(before.records, ()) == maintenance.verify(directory)
+            assert before.records == maintenance.status(directory).records
+        except Exception as error:
+            raise AssertionError(f"after bit {bit} of {victim.name} was flipped") from error
+        shutil.rmtree(directory)
+    assert found or FLIPS < 1000
+
+
+def make_illegible(path: Path, text: bytes) -> None:
+    """Turn the ninth letter of `text` in a schema into a byte that is no UTF-8."""
+    flip(path, (path.read_bytes().rindex(text) + 8) * 8 + 7)
+
+
+# The one is found by reading the schema, the other is quoted by SQLite when it refuses the file.
+@pytest.mark.parametrize("text", [b"data BLOB)", b"tablebatches"])
+def test_a_schema_that_is_no_text_any_more_is_damage_as_any_other(
+    closed: Path, tmp_path: Path, text: bytes
+) -> None:
     directory = tmp_path / "spool"
     shutil.copytree(closed, directory)
-    first = min(directory.glob("*.segment"))
-    flip(first, (first.read_bytes().index(b"data BLOB)") + 8) * 8 + 7)
+    make_illegible(min(directory.glob("*.segment")), text)
     with Spool(directory, **OPTIONS) as spool:
         assert len(drain(spool)) == COUNT - 50
+        assert (spool.lost_records, spool.quarantined) == (0, 1)
+
+
+def test_a_catalogue_whose_schema_is_no_text_any_more_is_set_aside(closed: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "spool"
+    shutil.copytree(closed, directory)
+    make_illegible(directory / "catalogue.db", b"tableentries")
+    with Spool(directory, **OPTIONS) as spool:
+        assert len(drain(spool)) > COUNT - 50
         assert (spool.lost_records, spool.quarantined) == (0, 1)
 
 
