@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -21,9 +22,10 @@ from kafka_throttle._spool.segment import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kafka_throttle._spool.files import Files
     from kafka_throttle._spool.store import Store
 
-__all__ = ["Rebuilt", "gapless", "raw_content", "rebuild"]
+__all__ = ["Rebuilt", "gapless", "has_log", "raw_content", "rebuild"]
 
 _PAGE_SIZE = 4096
 
@@ -57,7 +59,15 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def rebuild(store: Store, segment: Segment, reason: str, log: bytes | None = None) -> Rebuilt:
+def has_log(path: Path) -> bool:
+    """Whether a segment has a write-ahead log with something in it."""
+    log = companions(path)[0]
+    return log.exists() and log.stat().st_size > 0
+
+
+def rebuild(
+    store: Store, segment: Segment, reason: str, content: tuple[bytes, bytes] | None = None
+) -> Rebuilt:
     """Write what is readable of `segment` to its next generation, and set the damaged file aside.
 
     The new file gets its name in one step: before it the damaged one counts, after it the new one. Call it with the
@@ -67,14 +77,15 @@ def rebuild(store: Store, segment: Segment, reason: str, log: bytes | None = Non
         store: The spool's directory.
         segment: The damaged segment; an end that is too low is corrected.
         reason: For the quarantine.
-        log: The write-ahead log as it was found, when SQLite has had its hands on it since.
+        content: The segment and its log as they were found, when SQLite has had its hands on them since.
 
     Raises:
         sqlite3.Error, OSError: When the new file cannot be written; nothing has changed then.
     """
-    database, current_log = raw_content(segment.path)
-    rows, lost = gapless(batches_in(database, current_log if log is None else log), segment)
+    rows, lost = gapless(batches_in(*(content or raw_content(segment.path))), segment)
     replacement = _write(store, segment, rows) if any(row.data for row in rows) else None
+    if content is not None:
+        _put_back(store.files, segment.path, content)
     store.set_aside(segment.path, reason)
     store.state.lost_records += lost
     place = store.segments.index(segment) if segment in store.segments else None
@@ -86,6 +97,15 @@ def rebuild(store: Store, segment: Segment, reason: str, log: bytes | None = Non
     else:
         store.save(replacement)
     return Rebuilt(replacement, lost)
+
+
+def _put_back(files: Files, path: Path, content: tuple[bytes, bytes]) -> None:
+    """Make a segment what it was when it was found, for whoever looks at it in the quarantine."""
+    with suppress(OSError):  # what is readable is safe by now; a full disk has no room for this
+        for file, data in zip((path, companions(path)[0]), content, strict=True):
+            with suppress(FileExistsError):
+                files.create(file)
+            file.write_bytes(data)
 
 
 def gapless(found: dict[int, bytes], segment: Segment) -> tuple[list[Row], int]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from kafka_throttle._spool.catalogue import CATALOGUE_NAME, Catalogue, CatalogueDamaged, Known, State
 from kafka_throttle._spool.faults import is_damage
-from kafka_throttle._spool.rebuild import raw_content, rebuild
+from kafka_throttle._spool.rebuild import has_log, raw_content, rebuild
 from kafka_throttle._spool.salvage import committed_frames
 from kafka_throttle._spool.segment import (
     MAX_RECORDS,
@@ -182,15 +182,17 @@ def _missing(store: Store, known: Segment) -> None:
 
 def _examined(store: Store, segment: Segment, *, fresh: bool) -> Segment | None:
     """Return a segment as its file really is, rebuilt if need be; None when there is nothing in it."""
-    log = raw_content(segment.path)[1]
+    # SQLite takes a log with a damaged frame for a shorter one, and would write older pages over newer ones.
+    content = raw_content(segment.path) if has_log(segment.path) else None
     expected_end = segment.end
     try:
-        something = _inspect(store, segment, committed_frames(log), fresh=fresh)
+        frames = committed_frames(content[1]) if content else 0
+        something = _inspect(store, segment, frames, fresh=fresh)
     except (sqlite3.DatabaseError, Damaged) as error:
         if not isinstance(error, Damaged) and not is_damage(error):
             raise
         segment.end = max(segment.end, expected_end)
-        return rebuild(store, segment, f"damaged: {error}", log).segment
+        return rebuild(store, segment, f"damaged: {error}", content).segment
     if not something:
         _remove_shell(store, segment)
         return None

@@ -289,6 +289,27 @@ def test_any_file_may_be_missing_and_costs_what_was_in_it_at_most(
             raise AssertionError(f"without {path.name}") from error
 
 
+def test_a_damaged_frame_of_the_log_costs_nothing_that_is_in_the_segment_already(tmp_path: Path) -> None:
+    """SQLite would end the log before the frame, and write the older page that it has over the newer one."""
+    with Spool(tmp_path / "living", **{**OPTIONS, "segment_bytes": 1 << 20}) as spool:
+        for sequence in range(1, 31):
+            spool.append(f"t{sequence % 3}", None, value_of(sequence))
+            if sequence % 5 == 0:
+                spool.commit()
+        spool._writer._file.connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+        shutil.copytree(tmp_path / "living", tmp_path / "spool")
+    log = next((tmp_path / "spool").glob("*.segment-wal"))
+    frames = range(LOG_HEADER, log.stat().st_size, FRAME_HEADER + PAGE)
+    for number, frame in enumerate(frames):
+        directory = tmp_path / str(number)
+        shutil.copytree(tmp_path / "spool", directory)
+        flip(directory / log.name, (frame + FRAME_HEADER + PAGE - 20) * 8)
+        damaged = (directory / log.name).read_bytes()
+        assert check_what_is_left(directory, set(range(1, 31)), set(), 0) == set()
+        name = log.name.removesuffix("-wal")
+        assert damaged == (directory / "quarantine" / f"{name}.0-wal").read_bytes()
+
+
 def test_what_only_the_log_holds_survives_its_segment(tmp_path: Path) -> None:
     with Spool(tmp_path / "living", **{**OPTIONS, "segment_bytes": 1 << 20}) as spool:
         for sequence in range(1, 31):
