@@ -67,7 +67,12 @@ class Files:
             path: The file; SQLite gives its companions the same permissions.
             fsync: "off", "normal" (at checkpoints) or "full" (at each commit).
             immutable: Promise that nobody writes it: no locks, no companions.
+
+        Raises:
+            sqlite3.Error, OSError: When it cannot be opened, or is damaged.
         """
+        if not immutable:
+            _refuse_unwritable(path)
         mode = "mode=ro&immutable=1" if immutable else "mode=rw"
         connection = sqlite3.connect(
             f"file:{quote(os.fsencode(path.absolute()))}?{mode}",
@@ -108,3 +113,11 @@ class Files:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Tell a damaged "file format write version" from a read-only disk: SQLite has the same words for both."""
+    with path.open("rb") as file:
+        header = file.read(19)
+    if header.startswith(b"SQLite format 3\0") and header[18:] > b"\x02":
+        raise sqlite3.DatabaseError(f"unsupported file format: write version {header[18]}")

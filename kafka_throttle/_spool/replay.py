@@ -160,6 +160,8 @@ class Replay:
         if end > segment.end or (self._rows and self._rows[-1].first != end):
             raise Damaged(f"{row.records} records at sequence {start} do not end where the next begin")
         if row.data is None:
+            if not segment.generation or row.payload:
+                raise Damaged(f"the batch at sequence {start} has gone")
             segment.marks.lose(start, row.records)
             self.position = end
             return

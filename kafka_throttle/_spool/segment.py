@@ -8,8 +8,9 @@ Format, version 1. A segment is an SQLite database, application_id "ktsp", user_
 
 ``head`` has one row: magic "kts", version 1 (1 byte), CRC-32 of the rest (4), first sequence (8), origin (8), numbers
 little-endian. ``batches`` has a row for each batch (see `kafka_throttle._spool.batch`): its first sequence, its count of
-records, their payload bytes, the packed batch; NULL instead of the batch says that these records were lost to damage
-and have been counted.
+records, their payload bytes, the packed batch; NULL instead of the batch, in a rebuilt
+generation and with a payload of 0, says that these records were lost to damage and have been counted; anywhere else it
+is damage.
 
 Invariants: the rows follow one another without a gap from the segment's first sequence on; ``records`` and ``payload``
 are what the batch says; rows are only ever added, in the transaction that commits their records; of two generations of

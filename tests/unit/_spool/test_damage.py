@@ -180,6 +180,39 @@ def test_a_catalogue_whose_schema_is_no_text_any_more_is_set_aside(closed: Path,
         assert (spool.lost_records, spool.quarantined) == (0, 1)
 
 
+@pytest.mark.parametrize("state", ["crashed", "closed"])
+@pytest.mark.parametrize("name", ["catalogue.db", "last segment"])
+def test_a_file_that_says_it_may_not_be_written_is_damaged_and_no_read_only_disk(
+    request: pytest.FixtureRequest, tmp_path: Path, state: str, name: str
+) -> None:
+    source: Path = request.getfixturevalue(state)
+    directory = tmp_path / "spool"
+    shutil.copytree(source, directory)
+    path = max(directory.glob("*.segment")) if name == "last segment" else directory / name
+    flip(path, 18 * 8)
+    acknowledged = set(range(90, 140)) if state == "closed" else set()
+    assert check_what_is_left(directory, set(range(1, COUNT + 1)) - acknowledged, acknowledged, 0) == set()
+
+
+def test_a_row_that_lost_its_batch_to_a_flipped_bit_is_no_gap_that_was_counted(
+    closed: Path, tmp_path: Path
+) -> None:
+    directory = tmp_path / "spool"
+    shutil.copytree(closed, directory)
+    first = min(directory.glob("*.segment"))
+    data = bytearray(first.read_bytes())
+    # A header of a row without its last column: SQLite takes that for NULL.
+    at = data.index(b"ktb")
+    start = next(place for place in range(at - 6, at - 12, -1) if data[place] == 6)
+    data[start] = 4
+    first.write_bytes(data)
+    with Spool(directory, **OPTIONS) as spool:
+        assert len(drain(spool)) == COUNT - 50
+        assert (spool.lost_records, spool.quarantined) == (0, 1)
+    (note,) = (directory / "quarantine").glob("*.reason")
+    assert note.read_text().endswith("has gone\n")
+
+
 def test_the_log_of_a_young_segment_can_lose_its_header_and_nothing_else_is_lost(tmp_path: Path) -> None:
     with Spool(tmp_path / "living", **{**OPTIONS, "segment_bytes": 1 << 20}) as spool:
         for sequence in range(1, 31):

@@ -405,8 +405,8 @@ def test_files_that_may_not_be_read_are_an_error_and_nothing_is_set_aside(tmp_pa
     )
     assert output.stdout.splitlines() == [
         "oldest segment: SpoolError cannot read in 'DIRECTORY': unable to open database file 13",
-        "last segment: SpoolError cannot open the spool in 'DIRECTORY': unable to open database file 13",
-        "catalogue: SpoolError cannot open the spool in 'DIRECTORY': unable to open database file 13",
+        "last segment: SpoolError cannot open the spool in 'DIRECTORY': Permission denied 13",
+        "catalogue: SpoolError cannot open the spool in 'DIRECTORY': Permission denied 13",
         "directory: SpoolError cannot open the spool in 'DIRECTORY': Permission denied 13",
         "nothing: True 0 0",
     ], output.stderr
