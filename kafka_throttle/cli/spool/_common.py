@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["age", "console", "count", "directory_argument", "finding_line", "moment"]
 
 # Without a terminal there is no width to keep to, but a table needs one.
-_WIDTH = 120
+_WIDTH = 200
 
 
 class _SpoolDirectory(click.Path):

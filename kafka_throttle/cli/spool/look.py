@@ -85,13 +85,13 @@ def peek(*, directory: Path, limit: int, as_json: bool) -> None:
     from rich.table import Table  # noqa: PLC0415 - an extra
     from rich.text import Text  # noqa: PLC0415
 
-    shown = Table("Sequence", "Topic", "Part.", "Spooled", "Key", "Value", "Bytes", "Headers", box=None)
+    shown = Table("Sequence", "Topic", "Part.", "Spooled (UTC)", "Key", "Value", "Bytes", "Headers", box=None)
     for index in (0, 2, 6, 7):
         shown.columns[index].justify = "right"
     for column in shown.columns:
-        column.no_wrap = True
+        column.no_wrap = column.header != "Value"  # a narrow terminal takes its room from the value first
     for record in records:
-        shown.add_row(*map(Text, _cells(record)))
+        shown.add_row(*(Text(cell, no_wrap=True, overflow="ellipsis") for cell in _cells(record)))
     screen.print(shown if shown.row_count else "No records.")
 
 
@@ -100,7 +100,7 @@ def _cells(record: SpooledRecord) -> tuple[str, ...]:
         str(record.sequence),
         record.topic,
         "-" if record.partition < 0 else str(record.partition),
-        moment(record.spooled_at),
+        moment(record.spooled_at).removesuffix(" UTC"),
         _preview(record.key),
         _preview(record.value),
         str(record.payload_bytes),

@@ -200,12 +200,11 @@ def test_a_row_that_lost_its_batch_to_a_flipped_bit_is_no_gap_that_was_counted(
     directory = tmp_path / "spool"
     shutil.copytree(closed, directory)
     first = min(directory.glob("*.segment"))
-    data = bytearray(first.read_bytes())
-    # A header of a row without its last column: SQLite takes that for NULL.
-    at = data.index(b"ktb")
-    start = next(place for place in range(at - 6, at - 12, -1) if data[place] == 6)
-    data[start] = 4
-    first.write_bytes(data)
+    # Between the type of the batch in its row and the batch are one byte of that type and three of two numbers. 0x8b
+    # begins the type of a blob of some 700 bytes, 0x0b is a type that SQLite reads as NULL.
+    kind = first.read_bytes().rindex(b"ktb") - 5
+    assert first.read_bytes()[kind] == 0x8B
+    flip(first, kind * 8 + 7)
     with Spool(directory, **OPTIONS) as spool:
         assert len(drain(spool)) == COUNT - 50
         assert (spool.lost_records, spool.quarantined) == (0, 1)

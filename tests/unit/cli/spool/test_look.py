@@ -109,11 +109,21 @@ def test_peek_shows_the_next_records_and_takes_none(run: Run, directory: Path) -
 
     assert (shown.exit_code, shown.stderr) == (0, "")
     heading, *rows = shown.stdout.splitlines()
-    assert heading.split() == ["Sequence", "Topic", "Part.", "Spooled", "Key", "Value", "Bytes", "Headers"]
+    assert heading.split() == [
+        "Sequence",
+        "Topic",
+        "Part.",
+        "Spooled",
+        "(UTC)",
+        "Key",
+        "Value",
+        "Bytes",
+        "Headers",
+    ]
     assert [row.split() for row in rows] == [
-        ["1", "orders", "-", "2026-11-24", "10:23:12", "UTC", "k0", f"0-{'v' * 35}...", "1004", "-"],
-        ["2", "orders", "-", "2026-11-24", "10:23:12", "UTC", "k1", f"1-{'v' * 35}...", "1007", "2"],
-        ["41", "orders", "-", "2026-11-24", "10:23:12", "UTC", "k1", f"40-{'v' * 34}...", "1005", "-"],
+        ["1", "orders", "-", "2026-11-24", "10:23:12", "k0", f"0-{'v' * 35}...", "1004", "-"],
+        ["2", "orders", "-", "2026-11-24", "10:23:12", "k1", f"1-{'v' * 35}...", "1007", "2"],
+        ["41", "orders", "-", "2026-11-24", "10:23:12", "k1", f"40-{'v' * 34}...", "1005", "-"],
     ]
     assert len(run("peek", directory).stdout.splitlines()) == 11
     assert [record.sequence for record in peek_records(directory)] == LEFT
