@@ -38,7 +38,7 @@ class Allowance:
     stalled: bool = field(default=False, init=False)
     _acked: int = field(default=0, init=False)
     _acked_at: float = field(default=0.0, init=False)
-    _throttled_at: float = field(default=-1e9, init=False)
+    _throttled_until: float = field(default=-1e9, init=False)
     _surplus: float = field(default=0.0, init=False)
     _stuck: float = field(default=0.0, init=False)
 
@@ -52,13 +52,13 @@ class Allowance:
         """Whether some records do not move while others do."""
         return self._stuck > 0
 
-    def note_broker_throttle(self, now: float) -> None:
-        """Remember that a broker held the client back."""
-        self._throttled_at = now
+    def note_broker_throttle(self, until: float) -> None:
+        """Remember until when a broker holds the client back."""
+        self._throttled_until = max(self._throttled_until, until)
 
     def muted(self, now: float) -> bool:
         """Whether silence is more likely a broker's quota than a stall."""
-        return now - self._throttled_at < _MUTE_REMEMBERED
+        return now - self._throttled_until < _MUTE_REMEMBERED
 
     def records(
         self,

@@ -134,7 +134,7 @@ class Engine:
         if throttle <= 0:
             return
         self._broker_throttle = max(self._broker_throttle, throttle)
-        self._allowance.note_broker_throttle(now)
+        self._allowance.note_broker_throttle(now + throttle)
         if self.honour_broker_quota:
             self._log.note(now, reading)
             self._pacer.note_throttle(now, throttle, reading, self._log)

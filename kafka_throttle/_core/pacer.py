@@ -1,20 +1,23 @@
 """Paces admission so that a broker with a quota need not hold the client back (KIP-219).
 
-A broker keeps the client's byte rate over eleven samples of one second: what came in the last 10 to 11 s, divided by
-at least 10 s. Above the quota it answers with throttle = (rate - quota) / quota x 10 s, at most about 1 s, and mutes
-the connection for so long. librdkafka does not obey that answer, so that records wait in the mute. But the
-arithmetic can be turned round: a throttle time below the cap tells the quota exactly, in the client's own bytes:
+A broker keeps the client's byte rate over eleven samples of one second and counts a sample until eleven seconds after
+its last byte: what came in the last 10 to 12 s, divided by that time, or by 10 s at least. Above the quota it answers
+with throttle = (rate - quota) / quota x that time and mutes the connection for so long: for as long as the client is
+ahead of its quota, eleven seconds when the quota is halved. librdkafka does not obey that answer, so that records
+wait in the mute. But the arithmetic can be turned round: every answer tells the quota, in the client's own bytes:
 
-    quota = rate / (1 + throttle / 10 s)
+    quota = bytes / (time + throttle)
 
-and one at the cap gives an upper bound. From then on: nothing while a throttle runs; never more in the last 10 and
-11 s than the quota allows (so the initial credit is spent without a mute); and within that, an even pace just below
-the quota, in releases large enough that batches do not shrink.
+From then on: nothing while a mute lasts; never more in the time that the broker looks at than the quota allows (so the
+initial credit is spent without a further mute); and within that, an even pace just below the quota, in releases large
+enough that batches do not shrink.
 
-A quota can be raised without a word, so the pacer asks: after a second at its pace it goes 5 % above the quota. When
-the quota still holds, the 10 s rate passes it by half a percent a second later, the broker answers with a mute of
-some 50 ms, and the estimate is renewed. When no answer comes although the rate is above, the quota is higher: the
-pace is raised by half a second until an answer comes. Without any for a whole window and a half it is forgotten.
+A quota can be raised without a word, so the pacer asks. Once the window is full, so that the broker would have to
+answer, it doubles its pace after every second without an answer. If the quota still holds, one of the next releases
+passes it, and the broker says so at once, with a mute that is no longer than what passed meanwhile. No answer means
+that the quota is higher than the rate that the broker has seen, and the pace is twice that rate: fast enough for a
+quota that was doubled, and not so fast that the mute that ends it could be long. When there is no answer for three
+seconds, the quota is far away or gone, and the pace doubles every second; without any for 15 s it is forgotten.
 """
 
 from __future__ import annotations
@@ -30,19 +33,18 @@ if TYPE_CHECKING:
 
 __all__ = ["Pacer"]
 
-# The broker's: quota.window.num = 11 samples of quota.window.size.seconds = 1.
-_WINDOW = 10.0
-_WHOLE_WINDOW = 11.0
-_CAP = 0.9
-_LONGEST_MUTE = 1.0
+# What the broker looks at, in seconds: quota.window.num = 11 samples of quota.window.size.seconds = 1. Where within
+# its second a sample began is not known; while the pace changes, each length allows something else.
+_SHORTEST_WINDOW = 10.0
+_WINDOW = 11.5
+_WINDOWS = (_SHORTEST_WINDOW, 10.5, 11.0, _WINDOW, 12.0)
 # Ours.
 _MARGIN = 0.995
 _QUIET = 1.0
-_ASK = 1.05
+_FULL = 0.98
+_ASK = 2.0
 _EVIDENCE = 1.005
-_ANSWER = 0.1
-_PROBE = 1.5
-_MOST_PROBE = 10.0
+_PATIENCE = 3.0
 _FORGET = 15.0
 _RELEASE = 0.02
 _CATCH_UP = 0.05
@@ -60,55 +62,60 @@ class Pacer:
     _visited: float = field(default=0.0, init=False)
     _paced_for: float = field(default=0.0, init=False)
     _above_for: float = field(default=0.0, init=False)
-    _throttled_at: float = field(default=-math.inf, init=False)
     _muted_until: float = field(default=-math.inf, init=False)
     _paid_until: float = field(default=0.0, init=False)
     _charged: int = field(default=0, init=False)
 
     def note_throttle(self, now: float, throttle: float, reading: Reading, log: AdmissionLog) -> None:
         """Learn from a throttle time, in seconds, that a broker announced."""
-        self._throttled_at = now
-        self._muted_until = max(self._muted_until, now + min(throttle, _LONGEST_MUTE))
-        elapsed = min(_WHOLE_WINDOW, max(_WINDOW, now - log.started))
-        rate = max(
-            log.bytes_since(now - _WINDOW, reading) / _WINDOW,
-            log.bytes_since(now - _WHOLE_WINDOW, reading) / elapsed,
-        )
-        estimate = rate / (1.0 + throttle / _WINDOW)
-        if estimate <= 0:
+        self._muted_until = max(self._muted_until, now + throttle)
+        size, window = _counted(now, reading, log)
+        size -= reading.in_flight_bytes  # the broker has not counted it yet
+        if size <= 0:
             return
         if self.quota is None:
             self._charged = reading.admitted_bytes
-        if throttle < _CAP or self.quota is None or estimate < self.quota:
-            self.quota = estimate
+        self.quota = size / (window + throttle)
         self._paced_for = self._above_for = 0.0
 
     def budget(self, now: float, reading: Reading, log: AdmissionLog) -> float:
         """Return the bytes that may be handed over now; 0 while it has to be waited, infinity without a quota."""
+        if now < self._muted_until:
+            self._visited = now
+            return 0.0
         if self.quota is None:
             return math.inf
-        if now - self._throttled_at > _FORGET:
+        if now - self._muted_until > _FORGET:
             self.quota = None
             return math.inf
-        last = log.bytes_since(now - _WINDOW, reading)
-        pace = self._pace()
+        counted = [(log.bytes_since(now - length, reading), length) for length in _WINDOWS]
+        seen = min(size / length for size, length in counted)
+        pace = self._pace(seen)
         self._paid_until = (
             max(self._paid_until, now - _CATCH_UP) + (reading.admitted_bytes - self._charged) / pace
         )
         self._charged = reading.admitted_bytes
-        spare = min(
-            pace * _WINDOW - last, pace * _WHOLE_WINDOW - log.bytes_since(now - _WHOLE_WINDOW, reading)
-        )
+        spare = min(pace * length - size for size, length in counted)
         waited, self._visited = min(now - self._visited, _CATCH_UP), now
-        if now < self._muted_until or spare <= 0:
+        if spare <= 0:
             return 0.0
         self._paced_for += waited
-        self._above_for = self._above_for + waited if last > _EVIDENCE * _WINDOW * self.quota else 0.0
-        return 0.0 if now < self._paid_until else min(pace * _RELEASE, spare)
+        self._above_for = self._above_for + waited if seen > _EVIDENCE * self.quota else 0.0
+        return 0.0 if now < self._paid_until else min(max(self.quota, seen) * _RELEASE, spare)
 
-    def _pace(self) -> float:
+    def _pace(self, seen: float) -> float:
+        """Return the pace, given the least that the broker may have seen."""
         assert self.quota is not None
-        if self._paced_for < _QUIET:
+        if self._paced_for < _QUIET or seen < _FULL * self.quota:
             return self.quota * _MARGIN
-        probe: float = _PROBE ** max(0.0, self._above_for - _ANSWER)
-        return self.quota * min(_MOST_PROBE, _ASK * probe)
+        factor: float = _ASK ** (1.0 + max(0.0, self._above_for - _PATIENCE))
+        return max(self.quota, seen) * factor
+
+
+def _counted(now: float, reading: Reading, log: AdmissionLog) -> tuple[float, float]:
+    """Return the bytes that a broker counts, and the seconds that it divides them by."""
+    first = log.first_since(now - _WINDOW)
+    elapsed = now - first
+    # Whole samples that are missing, after a pause or at the start, count as empty ones.
+    window = elapsed if elapsed >= _SHORTEST_WINDOW else _SHORTEST_WINDOW + elapsed % 1.0
+    return log.bytes_since(first, reading), window

@@ -129,6 +129,17 @@ class AdmissionLog:
         earlier = bisect_right(self._times, since) - 1
         return reading.admitted - (self._admitted[earlier] if earlier >= 0 else 0)
 
+    def first_since(self, since: float) -> float:
+        """Return a lower bound, not below `since`, of the time of the first admission after it.
+
+        When nothing was admitted since, that is the time of the last entry.
+        """
+        if not self._times:
+            return since
+        earlier = max(0, bisect_right(self._times, since) - 1)
+        later = bisect_right(self._bytes, self._bytes[earlier])
+        return max(since, self._times[later - 1])
+
     def bytes_since(self, since: float, reading: Reading) -> int:
         """Return an upper bound of the bytes admitted after `since`."""
         earlier = bisect_right(self._times, since) - 1

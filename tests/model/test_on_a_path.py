@@ -244,4 +244,15 @@ def test_after_a_quota_was_doubled_the_new_one_is_used_within_five_seconds() -> 
         {"bytes_per_second": 100_000_000, "delay": 0.002, "quota": 500_000},
         (25.0, lambda path: path.set_quota(1_000_000)),
     ).offer(2000, 45)
-    assert run.goodput(30, 45) / 1000 >= 0.9
+    assert run.goodput(25, 30) / 1000 >= 0.9
+    assert run.goodput(25, 45) / 1000 >= 0.9
+
+
+def test_a_halved_quota_catches_hardly_a_record() -> None:
+    run = run_on(
+        {"bytes_per_second": 100_000_000, "delay": 0.002, "quota": 1_000_000},
+        (25.0, lambda path: path.set_quota(500_000)),
+    ).offer(2000, 50)
+    assert sum(delay > 1.0 for at, delay in run.reports if at >= 25) <= 50
+    assert run.goodput(37, 50) / 500 >= 0.97
+    assert run.delay(0.99, 37, 50) <= 0.05

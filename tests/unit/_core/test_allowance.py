@@ -82,11 +82,12 @@ def test_a_mute_after_a_broker_throttle_is_no_stall() -> None:
     assert [client.step() for _ in range(10)] == [0.0] * 10
 
 
-def test_long_after_the_last_broker_throttle_silence_is_a_stall_again() -> None:
+def test_long_after_the_last_mute_has_ended_silence_is_a_stall_again() -> None:
     client = Client()
     client.step(admit=90)
-    client.allowance.note_broker_throttle(client.now)
-    assert client.step(seconds=16.0) == BURST
+    client.allowance.note_broker_throttle(client.now + 11.0)
+    assert client.step(seconds=25.0) == 0.0
+    assert client.step(seconds=2.0) == BURST
 
 
 def test_what_was_absorbed_is_paid_back_with_half_of_the_reports() -> None:

@@ -151,3 +151,18 @@ def test_the_age_told_is_never_more_than_the_true_one(steps: list[tuple[float, i
         log.note(now, reading)
         true = now - times[acked] if acked < len(times) else 0.0
         assert log.oldest(now, reading) <= true + 1e-9
+
+
+def test_the_first_admission_after_a_time_is_where_the_bytes_begin_to_grow() -> None:
+    log = AdmissionLog()
+    for now, size in ((0.0, 0), (1.0, 0), (2.0, 500), (3.0, 500), (4.0, 500), (5.0, 900)):
+        log.note(now, Reading(admitted_bytes=size))
+    # What an entry shows was admitted after the entry before it.
+    assert [log.first_since(since) for since in (0.5, 1.5, 2.5, 4.5)] == [1.0, 1.5, 4.0, 4.5]
+
+
+def test_without_an_admission_since_the_last_entry_is_the_bound() -> None:
+    log = AdmissionLog()
+    log.note(1.0, Reading(admitted_bytes=500))
+    log.note(2.0, Reading(admitted_bytes=500))
+    assert (log.first_since(1.0), log.first_since(1.5), AdmissionLog().first_since(7.0)) == (2.0, 2.0, 7.0)

@@ -158,24 +158,36 @@ def test_a_path_that_cannot_be_is_refused_in_words(words: str, settings: dict[st
 def test_a_fresh_client_has_ten_seconds_of_credit() -> None:
     quota = BrokerQuota(1000.0)
     assert [quota.note(0.0, 5000), quota.note(0.1, 5000)] == [0.0, 0.0]
-    assert quota.note(0.2, 100) == pytest.approx(0.1)
+    # Ten seconds, and the part of one that has begun.
+    assert quota.note(0.2, 300) == pytest.approx(0.1)
 
 
 def test_the_throttle_time_tells_the_quota() -> None:
-    # throttle = (rate - quota) / quota x window: with 10 s of 1 020 bytes/s, the quota of 1 000 is exceeded by 2 %.
+    # throttle = (rate - quota) / quota x window: with 11 s of 1 020 bytes/s, the quota of 1 000 is exceeded by 2 %.
     quota = BrokerQuota(1000.0)
-    throttles = [quota.note(float(n), 1020) for n in range(10)]
-    assert throttles[-1] == pytest.approx(0.02 * 10)
+    throttles = [quota.note(n / 10, 102) for n in range(110)]
+    assert throttles[-1] == pytest.approx(0.02 * 10.9 + 0.102)
 
 
-def test_a_mute_lasts_a_second_at_most() -> None:
-    assert BrokerQuota(1000.0).note(0.0, 10**9) == 1.0
+def test_a_mute_lasts_until_the_client_is_no_longer_ahead() -> None:
+    quota = BrokerQuota(1000.0)
+    for n in range(110):
+        quota.note(n / 10, 100)
+    quota.bytes_per_second = 500.0
+    assert quota.note(11.0, 100) == pytest.approx(11.2)
 
 
-def test_after_eleven_seconds_the_past_is_forgotten() -> None:
+def test_eleven_seconds_after_its_last_byte_a_sample_is_forgotten() -> None:
     quota = BrokerQuota(1000.0)
     quota.note(0.0, 20_000)
+    assert quota.note(10.99, 100) == pytest.approx(20.1 - 10.99)
     assert quota.note(11.0, 100) == 0.0
+
+
+def test_a_pause_counts_as_empty_samples() -> None:
+    quota = BrokerQuota(1000.0)
+    quota.note(0.0, 20_000)
+    assert quota.note(20.0, 10_500) == pytest.approx(0.5)
 
 
 def test_a_muted_connection_holds_what_follows_and_tells_the_client() -> None:
@@ -202,4 +214,4 @@ def test_a_quota_can_be_changed_and_taken_away() -> None:
     report_times(path, 1, 20_000)
     path.set_quota(1000.0)
     report_times(path, 1, 20_000)
-    assert told == [1.0]
+    assert told == [pytest.approx(10.0)]
