@@ -88,10 +88,14 @@ _SPEED = (
 
 
 # A tight loop writes gigabytes. On a healthy broker the log is cut before the disk has to write it; else the disk's
-# pauses are what is measured, and they hit one client or the other.
+# pauses are what is measured, and they hit one client or the other. Kafka would not begin with that for 30 s.
 _SHORT_LOG = Cluster(
     topic_config={"segment.bytes": str(64 << 20), "retention.bytes": str(128 << 20)},
-    server_properties={"log.retention.check.interval.ms": "1000", "log.segment.delete.delay.ms": "500"},
+    server_properties={
+        "log.initial.task.delay.ms": "500",
+        "log.retention.check.interval.ms": "1000",
+        "log.segment.delete.delay.ms": "500",
+    },
 )
 
 
