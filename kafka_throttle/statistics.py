@@ -60,7 +60,7 @@ class Statistics:
         limit_bytes: Bytes that may be in flight.
         saturation: 0 (idle) to 1 (the edge is reached all the time), over about a second: the number to alert on.
         signals: Names of the signals that are raised.
-        standing_delay: Delay that nearly every record of the last window had, in seconds.
+        standing_delay: Median delay of the records of the last window, in seconds.
         base_delay: Delay of a record that meets no queue, in seconds.
         deferred_callbacks: Callbacks that wait for the application's poll().
         hook_errors: Exceptions that hooks raised.

@@ -41,7 +41,7 @@ _SHORTEST_WINDOW = 0.1
 _CALM_AFTER = 1.0
 # Silence that is still ordinary, in multiples of the delay that is still calm, and in seconds.
 _PATIENCE = 3.0
-_LEAST_PATIENCE = 0.1
+_LEAST_PATIENCE = 0.15
 # The gate opens by half of the room, at most for so many seconds at the rate of late, or nobody looks at the windows;
 # and by a sixteenth of the limit at least: the slow path must stay rare.
 _LONGEST_STEP = 0.25

@@ -93,13 +93,13 @@ class Watcher:
 
 @configured
 class StandingDelay(Signal):
-    """A queue stands in front of the broker: nearly every record waits longer than it has to.
+    """A queue stands in front of the broker: most records wait longer than they have to.
 
-    Raised when the 10th percentile of the delays exceeds the base delay by the target. The target has to exceed what
+    Raised when the median delay exceeds the base delay by the target. The target has to exceed what
     one batch takes on the link, which a multiple of the base delay follows; see `target`.
 
     Attributes:
-        target: Standing delay above the base that is still calm, in seconds. None: the larger of 50 ms and two and a
+        target: Standing delay above the base that is still calm, in seconds. None: the larger of 20 ms and two and a
             half times the base delay, at most 0.25 s.
     """
 
@@ -108,7 +108,7 @@ class StandingDelay(Signal):
         default=None,
         above=0,
         optional=True,
-        doc="Delay above the base that is still calm; None: the larger of 50 ms and 2.5 times the base delay, at most 0.25 s.",
+        doc="Delay above the base that is still calm; None: the larger of 20 ms and 2.5 times the base delay, at most 0.25 s.",
     )
 
     def measure(self, sample: WindowSample, base_delay: float) -> tuple[float, float, float]:
@@ -120,7 +120,7 @@ class StandingDelay(Signal):
 
     def tolerance(self, base_delay: float) -> float:
         """Return the delay above the base, in seconds, that is still calm."""
-        return min(0.25, max(0.05, 2.5 * base_delay)) if self.target is None else self.target
+        return min(0.25, max(0.02, 2.5 * base_delay)) if self.target is None else self.target
 
 
 @configured

@@ -222,10 +222,11 @@ class WindowSample:
 
     @property
     def standing_delay(self) -> float:
-        """The delay that nearly every record had, in seconds: the 10th percentile, or the age of the oldest in flight.
+        """The median delay, in seconds, or the age of the oldest in flight.
 
-        A queue that only some records meet is a burst; one that all of them meet stands (CoDel, RFC 8289). Without a
-        report there is no delay to see, and the age of what waits is the only witness.
+        A queue that only some records meet is a burst; one that most of them meet stands (CoDel, RFC 8289). A low
+        percentile would miss it: the client fills one partition after the other, and the first records of a batch
+        find it empty. Without a report there is no delay to see, and the age of what waits is the only witness.
         """
-        low = self.delays.quantile(0.1)
-        return self.oldest if low is None else low
+        median = self.delays.quantile(0.5)
+        return self.oldest if median is None else median

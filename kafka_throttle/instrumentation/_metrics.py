@@ -194,7 +194,7 @@ METRICS: tuple[Metric, ...] = (
     _gauge(
         "standing_delay_seconds",
         "seconds",
-        "Delay that nearly every record of the last window had.",
+        "Median delay of the records of the last window.",
         "standing_delay",
         "max",
     ),

@@ -72,8 +72,8 @@ def test_a_standing_delay_is_raised_above_base_delay_plus_target() -> None:
 
 
 @pytest.mark.parametrize("base_delay", [0.0, 0.001, 0.005])
-def test_on_a_fast_path_fifty_milliseconds_of_standing_delay_are_calm(base_delay: float) -> None:
-    assert StandingDelay().tolerance(base_delay) == 0.05
+def test_on_a_fast_path_twenty_milliseconds_of_standing_delay_are_calm(base_delay: float) -> None:
+    assert StandingDelay().tolerance(base_delay) == 0.02
 
 
 def test_on_a_slow_path_the_tolerance_follows_the_base_delay() -> None:
