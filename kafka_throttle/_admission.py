@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from kafka_throttle._adapters.confluent import ClientSettings
     from kafka_throttle._core.gate import Gate
     from kafka_throttle._shedding.shedding import Shedding
-    from kafka_throttle._throttle import Throttle
+    from kafka_throttle._throttle import Rule, Throttle
     from kafka_throttle.events import Event
     from kafka_throttle.policies import Policy
     from kafka_throttle.statistics import Statistics
@@ -88,10 +88,14 @@ class Admission:
             settings.buffer_bytes,
             throttle.burst,
             throttle.honour_broker_quota,
+            len(throttle.classes) > 1,
         )
         self.closed = False
         self.draining = False
         self.shedding: Shedding | None = None
+        classes = throttle.classes
+        self._ranks = {name: rank for rank, name in enumerate(classes)}
+        self._mixed = len(classes) > 1
         self._client_poll = client_poll
         self.clock = clock
         self._turnstile = Turnstile()
@@ -119,14 +123,23 @@ class Admission:
             way = shedding.way_of(rule)
             if way is not None:
                 return shedding.offer(way, producer, args, kwargs)
-            shedding.let_pass(topic)
-        if self.enter(producer, args, kwargs, self._worthwhile(rule.policy)):
+            shedding.let_pass(topic, self.rank_of(rule))
+        rank = self.rank_of(rule)
+        if self.enter(producer, args, kwargs, rank, self._worthwhile(rule.policy)):
             return None
-        return self.finish(rule.policy, producer, topic, args, kwargs)
+        return self.finish(rule.policy, producer, topic, args, kwargs, rank)
 
-    def enter(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], least: int = 1) -> bool:
-        """Hand a record over if nobody waits and there is room for `least` records."""
-        return not len(self._turnstile) and self._try(producer, args, kwargs, least=least)
+    def enter(
+        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int, least: int = 1
+    ) -> bool:
+        """Hand a record over if nobody waits who goes first and there is room for `least` records."""
+        return not self._turnstile.holds_back(rank) and self._try(
+            producer, args, kwargs, least=least, rank=rank
+        )
+
+    def rank_of(self, rule: Rule) -> int:
+        """Return the rank of a rule's class among those that there are."""
+        return self._ranks[rule.criticality] if self._mixed else 0
 
     def finish(
         self,
@@ -135,6 +148,7 @@ class Admission:
         topic: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        rank: int,
         attempt: Callable[[Place, int], bool] | None = None,
     ) -> None:
         """Do what the last policy of a chain says: wait, or refuse.
@@ -145,10 +159,11 @@ class Admission:
             topic: The record's topic.
             args: Arguments of its produce().
             kwargs: Its keywords.
+            rank: Rank of its class.
             attempt: Tries once more, given the place in the line and the room that is worth it; None: at the client.
         """
         if isinstance(policy, Block):
-            return self._block(policy, producer, topic, args, kwargs, attempt)
+            return self._block(policy, producer, topic, args, kwargs, rank, attempt)
         return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
 
     def _try(
@@ -158,11 +173,12 @@ class Admission:
         kwargs: dict[str, Any],
         place: Place | None = None,
         least: int = 1,
+        rank: int = 0,
     ) -> bool:
         """Hand the record over if there is room for `least`, and open the gate for those that follow."""
         size = bytes_of_call(args, kwargs)
         self._refuse_what_never_fits(args, kwargs)
-        room = self.look(producer, size)
+        room = self.look(producer, size, rank)
         if room.records < 1 or (room.whole < least and not room.paced):
             return False
         try:
@@ -171,7 +187,7 @@ class Admission:
             # The client holds reports that nobody has polled for, or its limits are tighter than ours.
             self.serve(producer, 0.0)
             return False
-        self._let_follow(room, size, place)
+        self._let_follow(room, size, place, rank)
         return True
 
     def _worthwhile(self, policy: Policy) -> int:
@@ -187,15 +203,15 @@ class Admission:
             return 1  # what is admitted is governed by the time, in portions that are large enough
         return max(1, min(engine.limit_records // 8, int(_PORTION * engine.path.rate)))
 
-    def _let_follow(self, room: Room, size: int, place: Place | None) -> None:
+    def _let_follow(self, room: Room, size: int, place: Place | None, rank: int) -> None:
         """Give the rest of the room to those who wait, in their order, and what they leave to whoever comes."""
         left = room.records - 1
         if len(self._turnstile):
-            left -= self._turnstile.grant(left, after=place)
+            left -= self._turnstile.grant(left, after=place, rank=rank)
         if left > 0 and len(self._turnstile) <= (place is not None) and not self.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
-    def look(self, producer: Any, size: int = 0) -> Room:
+    def look(self, producer: Any, size: int = 0, rank: int = 0) -> Room:
         """Ask the engine for room, with fresh counters; publish what it found on the way."""
         now = self.clock()
         self._serve_now_and_then(producer, now)
@@ -204,13 +220,13 @@ class Admission:
                 return _ROOM_FOR_ONE
             self._busy = True
             try:
-                room, events = self._decide(now, size)
+                room, events = self._decide(now, size, rank)
             finally:
                 self._busy = False
         self.publisher.publish(events)
         return room
 
-    def _decide(self, now: float, size: int) -> tuple[Room, tuple[Event, ...]]:
+    def _decide(self, now: float, size: int, rank: int) -> tuple[Room, tuple[Event, ...]]:
         engine = self.engine
         if not engine.begun:
             engine.begin(now, size)
@@ -218,9 +234,11 @@ class Admission:
         if engine.due(now):
             events = self._advance(now)
         reading = self.meter.brief(self.gate)
-        room = engine.room(now, reading)
+        room = engine.room(now, reading, rank)
         if room.records < 1:
             events += engine.edge_reached(now, reading, room)
+            if self._mixed and self.shedding is not None:
+                self.shedding.restrict()  # those that matter less have to come and ask
         return room, events
 
     def _advance(self, now: float) -> tuple[Event, ...]:
@@ -237,6 +255,7 @@ class Admission:
         topic: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
+        rank: int,
         attempt: Callable[[Place, int], bool] | None,
     ) -> None:
         """Wait in line until there is room or the time is up."""
@@ -250,7 +269,7 @@ class Admission:
         started = self.clock()
         deadline = started + policy.timeout
         self._in_line.add(get_ident())
-        place = self._turnstile.join(grantable=attempt is None)
+        place = self._turnstile.join(grantable=attempt is None, rank=rank)
         try:
             while True:
                 left = deadline - self.clock()
@@ -266,7 +285,7 @@ class Admission:
                     break
                 self.refuse_unpolled(topic, args, kwargs, self.clock() - started)
                 if place.granted:  # the client had no room for what was granted: back into the line
-                    place = self._turnstile.join()
+                    place = self._turnstile.join(rank=rank)
                 elif called:
                     self.serve(producer, min(left, _SLICE))
         finally:
@@ -286,7 +305,7 @@ class Admission:
         """Hand over a record whose caller waits, if there is room or it was granted some."""
         self._refuse_orphan()
         if not (self.closed or place.granted):
-            return self._try(producer, args, kwargs, place, least)
+            return self._try(producer, args, kwargs, place, least, place.rank)
         try:
             self.gate.forward(
                 producer, *args, **kwargs
@@ -424,6 +443,11 @@ class Admission:
         self.gate.restrict(set())
 
     @property
+    def scarce(self) -> bool:
+        """Whether some records matter more than others, and room is scarce."""
+        return self._mixed and self.engine.throttling_since is not None
+
+    @property
     def kept(self) -> int:
         """Records that the client does not have and that are not done, with callbacks that wait for the application."""
         return len(self.gate.deferred) + (self.shedding.kept if self.shedding is not None else 0)
@@ -436,9 +460,9 @@ class Admission:
 
     def let_others(self, producer: Any, place: Place) -> None:
         """Let those go who wait for room alone, when the first of the line waits for something else."""
-        room = self.look(producer)
+        room = self.look(producer, rank=place.rank)
         if room.records:
-            self._turnstile.grant(room.records, after=place)
+            self._turnstile.grant(room.records, after=place, rank=place.rank)
 
     def keeps(self, topic: str) -> bool:
         """Return whether the topic's rule keeps or follows records, so that a batch has to be taken apart."""
@@ -451,17 +475,18 @@ class Admission:
             return wanted
         if self.draining:
             return 0
-        policy = self.throttle.rule_for(topic).policy
+        rule = self.throttle.rule_for(topic)
+        policy, rank = rule.policy, self.rank_of(rule)
         deadline = self.clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
         self._in_line.add(get_ident())
-        place = self._turnstile.join()
+        place = self._turnstile.join(rank=rank)
         try:
             while True:
                 left = deadline - self.clock()
                 first = place.wait(max(0.0, min(left, _SLICE * 10)))
                 if place.granted:
                     return 1
-                room = self.look(producer, size) if first else _NO_ROOM
+                room = self.look(producer, size, rank) if first else _NO_ROOM
                 if room.records >= 1:
                     return min(wanted, max(1, min(room.records, room.bytes // max(1, size))))
                 if left <= 0 or self.closed:

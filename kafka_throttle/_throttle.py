@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from kafka_throttle._core.criticality import CLASSES
 from kafka_throttle._core.limits import AIMD, LIMITS, Limit
 from kafka_throttle._core.signals import DEFAULT_SIGNALS, SIGNALS, Signal
 from kafka_throttle._fields import (
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Rule", "Throttle"]
 
-CRITICALITIES = ("critical", "normal", "sheddable")
 _GLOB = re.compile(r"[A-Za-z0-9._\-*?\[\]!]+")
 
 
@@ -89,7 +89,7 @@ class Rule(Configured):
     )
     criticality: str = choice(
         default="normal",
-        options=CRITICALITIES,
+        options=CLASSES,
         doc="Who gives way first when room is scarce: `sheddable`, then `normal`, then `critical`.",
         kw_only=True,
     )
@@ -208,8 +208,14 @@ class Throttle(Configured):
 
     @property
     def tracked(self) -> bool:
-        """Whether a rule keeps records or follows them, so that more than the gate is needed."""
-        return any(rule.tracked for rule in self.rules)
+        """Whether a rule keeps records or follows them, or some matter more, so that more than the gate is needed."""
+        return any(rule.tracked for rule in self.rules) or len(self.classes) > 1
+
+    @property
+    def classes(self) -> list[str]:
+        """The classes of criticality that there are, the most important first."""
+        rules = (*self.rules, _IMPLIED) if all("*" not in rule.topics for rule in self.rules) else self.rules
+        return [name for name in CLASSES if any(rule.criticality == name for rule in rules)]
 
     def rule_for(self, topic: str) -> Rule:
         """Return the rule that holds for a topic; cheap for a topic seen before."""

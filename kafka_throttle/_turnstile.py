@@ -7,6 +7,8 @@ from collections import deque
 
 __all__ = ["Place", "Turnstile"]
 
+_ANY = 1 << 30
+
 
 class Place:
     """A place in the line.
@@ -14,18 +16,24 @@ class Place:
     Attributes:
         granted: Whether room was found for its record, so that the thread need not look for itself.
         grantable: Whether room is all that its record waits for.
+        rank: Rank of the record's class of criticality, 0 for the most important.
     """
 
-    __slots__ = ("_called", "grantable", "granted")
+    __slots__ = ("_called", "grantable", "granted", "rank")
 
-    def __init__(self, *, grantable: bool = True) -> None:
+    def __init__(self, *, grantable: bool = True, rank: int = 0) -> None:
         self._called = threading.Event()
         self.granted = False
         self.grantable = grantable
+        self.rank = rank
 
     def call(self) -> None:
         """Wake the thread that holds the place."""
         self._called.set()
+
+    def recall(self) -> None:
+        """Have the thread sleep again: somebody has come who goes first."""
+        self._called.clear()
 
     def wait(self, timeout: float) -> bool:
         """Wait until the place is called, so many seconds at most, and return whether it was."""
@@ -49,21 +57,33 @@ class Turnstile:
     def __len__(self) -> int:
         return len(self._line)
 
-    def join(self, *, grantable: bool = True) -> Place:
-        """Stand at the end of the line and return the place."""
-        place = Place(grantable=grantable)
+    def join(self, *, grantable: bool = True, rank: int = 0) -> Place:
+        """Stand behind those of the same rank, before those of higher ones, and return the place."""
+        place = Place(grantable=grantable, rank=rank)
         with self._lock:
-            self._line.append(place)
-            if self._line[0] is place:
+            line = self._line
+            position = len(line)
+            while position and line[position - 1].rank > rank:
+                position -= 1
+            if position == 0:
+                if line:
+                    line[0].recall()
                 place.call()
+            line.insert(position, place)
         return place
 
-    def grant(self, most: int, *, after: Place | None = None) -> int:
+    def holds_back(self, rank: int) -> bool:
+        """Return whether somebody waits whom a record of this rank must not overtake."""
+        with self._lock:
+            return bool(self._line) and self._line[0].rank <= rank
+
+    def grant(self, most: int, *, after: Place | None = None, rank: int = _ANY) -> int:
         """Let the first ones of the line go that wait for room alone, each with one record.
 
         Args:
             most: How many at most.
             after: The place of the caller, which stays the first.
+            rank: The highest rank of those who are let go.
 
         Returns:
             How many were let go.
@@ -75,7 +95,7 @@ class Turnstile:
             passed = []
             while count < most and line:
                 place = line.popleft()
-                if not place.grantable:
+                if not place.grantable or place.rank > rank:
                     passed.append(place)
                     continue
                 place.granted = True

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from attrs import define, evolve, field, frozen
 
 from kafka_throttle._core.allowance import Allowance
+from kafka_throttle._core.criticality import LAG, Floors, headroom
 from kafka_throttle._core.limits import Bounds, Conditions, Law, Limit
 from kafka_throttle._core.pacer import Pacer
 from kafka_throttle._core.path import AdmissionLog, Path
@@ -67,6 +68,7 @@ class Room:
 
 _EDGE = Room(0, 0)
 _PACED = Room(0, 0, paced=True)
+_ONE = Room(1, 1, paced=True, whole=1)
 
 
 @define
@@ -81,6 +83,7 @@ class Engine:
         sample: The last complete window.
         path: What was learnt about the path.
         honour_broker_quota: Whether admission is paced by a broker's quota.
+        several_classes: Whether some records matter more than others.
         throttling_since: When the edge was first reached in this spell; None while open.
     """
 
@@ -90,6 +93,7 @@ class Engine:
     buffer_bytes: int
     burst_bytes: int
     honour_broker_quota: bool = True
+    several_classes: bool = False
     sample: WindowSample | None = field(default=None, init=False)
     path: Path = field(factory=Path, init=False)
     throttling_since: float | None = field(default=None, init=False)
@@ -97,6 +101,7 @@ class Engine:
     _law: Law | None = field(default=None, init=False)
     _log: AdmissionLog = field(factory=AdmissionLog, init=False)
     _pacer: Pacer = field(factory=Pacer, init=False)
+    _floors: Floors = field(factory=Floors, init=False)
     _probe: DelayProbe = field(factory=DelayProbe, init=False)
     _allowance: Allowance = field(init=False)
     _watchers: list[Watcher] = field(init=False)
@@ -203,8 +208,14 @@ class Engine:
         """What each signal said of the last window."""
         return self._readings
 
-    def room(self, now: float, reading: Reading) -> Room:
-        """Return how far the gate may be opened now."""
+    def room(self, now: float, reading: Reading, rank: int = 0) -> Room:
+        """Return how far the gate may be opened now.
+
+        Args:
+            now: Seconds of the monotonic clock.
+            reading: The counters.
+            rank: Rank of the records' class of criticality, 0 for the most important one that there is.
+        """
         assert self._law is not None, "begin() comes first"
         self._log.note(now, reading)
         limit = self._probe.limit(now, self._law.records, self.path, self._batch)
@@ -224,15 +235,25 @@ class Engine:
         if reading.in_flight <= 0:
             # A record larger than the limit passes alone: it would never find room otherwise.
             records, spare = max(1.0, records), max(1.0, spare)
+        if rank:
+            records, spare = records - headroom(rank, limit), spare - headroom(rank, self.limit_bytes)
         if records < 1 or spare < 1:
-            return _EDGE
-        return self._paced(now, reading, records, limit, min(spare, self.bounds.most_bytes))
+            return self._floor(rank, now, limit) or _EDGE
+        return self._paced(now, reading, records, limit, min(spare, self.bounds.most_bytes), rank)
 
-    def _paced(self, now: float, reading: Reading, whole: float, limit: float, size: float) -> Room:
+    def _floor(self, rank: int, now: float, limit: float) -> Room | None:
+        """Return room for one record when its class has not had its floor, however full the client is."""
+        if not self.several_classes or self._pacer.muted(now) or (self.quota is not None and not rank):
+            return None
+        return _ONE if self._floors.take(rank, now, self.path.rate, limit) else None
+
+    def _paced(
+        self, now: float, reading: Reading, whole: float, limit: float, size: float, rank: int
+    ) -> Room:
         records = self._step(whole, limit)
-        budget = self._pacer.budget(now, reading, self._log)
+        budget = self._pacer.budget(now, reading, self._log, LAG[rank])
         if budget < 1:
-            return _PACED
+            return self._floor(rank, now, limit) or _PACED
         if budget < size:
             records, size = min(records, max(1.0, budget / self.path.record_bytes)), budget
             return Room(int(records), int(size), paced=True, whole=int(whole))

@@ -78,9 +78,20 @@ class Pacer:
         self.quota = size / (window + throttle)
         self._paced_for = self._above_for = 0.0
 
-    def budget(self, now: float, reading: Reading, log: AdmissionLog) -> float:
-        """Return the bytes that may be handed over now; 0 while it has to be waited, infinity without a quota."""
-        if now < self._muted_until:
+    def muted(self, now: float) -> bool:
+        """Return whether a broker holds the client back."""
+        return now < self._muted_until
+
+    def budget(self, now: float, reading: Reading, log: AdmissionLog, lag: float = 0.0) -> float:
+        """Return the bytes that may be handed over now; 0 while it has to be waited, infinity without a quota.
+
+        Args:
+            now: Seconds of the monotonic clock.
+            reading: The counters.
+            log: When what was admitted.
+            lag: Seconds for which others, who matter more, may take what is allowed.
+        """
+        if self.muted(now):
             self._visited = now
             return 0.0
         if self.quota is None:
@@ -95,13 +106,13 @@ class Pacer:
             max(self._paid_until, now - _CATCH_UP) + (reading.admitted_bytes - self._charged) / pace
         )
         self._charged = reading.admitted_bytes
-        spare = min(pace * length - size for size, length in counted)
+        spare = min(pace * length - size for size, length in counted) - lag * pace
         waited, self._visited = min(now - self._visited, _CATCH_UP), now
         if spare <= 0:
             return 0.0
         self._paced_for += waited
         self._above_for = self._above_for + waited if seen > _EVIDENCE * self.quota else 0.0
-        return 0.0 if now < self._paid_until else min(max(self.quota, seen) * _RELEASE, spare)
+        return 0.0 if now - lag < self._paid_until else min(max(self.quota, seen) * _RELEASE, spare)
 
     def _pace(self, seen: float) -> float:
         """Return the pace, given the least that the broker may have seen."""

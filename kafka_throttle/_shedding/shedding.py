@@ -96,6 +96,7 @@ class Shedding:
                 if rule.tracked:
                     self._ways[id(rule)] = Way(
                         rule,
+                        admission.rank_of(rule),
                         self.books,
                         admission.clock,
                         lambda policy: open_sink(policy, conf),
@@ -110,7 +111,7 @@ class Shedding:
         self._producer: Callable[[], Any] | None = None
         self._not_before = self._help_at = 0.0
         self._pumping = threading.Lock()
-        self._restrict()
+        self.restrict()
 
     # ---- the caller's side
 
@@ -130,7 +131,7 @@ class Shedding:
             return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
         if way.follows:
             args, kwargs = _call_of(record, Delivery(way, record))
-        if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs):
+        if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
             return self._let_pass(way, record.topic)
         admission.refuse_unpolled(record.topic, args, kwargs)
         try:
@@ -145,6 +146,7 @@ class Shedding:
             record.topic,
             args,
             kwargs,
+            way.rank,
             lambda place, least: self._once_more(way, record, producer, args, kwargs, place, least),
         )
 
@@ -183,14 +185,25 @@ class Shedding:
 
     # ---- which topics may pass the gate
 
-    def let_pass(self, topic: str) -> None:
+    def let_pass(self, topic: str, rank: int) -> None:
         """Let a topic that waits for nothing pass the gate while it is restricted."""
-        if self._free is not None and len(self._free) < _MOST_TOPICS:
+        if self._free is None:
+            return
+        if not self._admission.scarce:
+            self.restrict()
+        if self._may_pass(rank):
             self._free.add(topic)
+
+    def _may_pass(self, rank: int) -> bool:
+        return (
+            self._free is not None
+            and len(self._free) < _MOST_TOPICS
+            and not (rank and self._admission.scarce)
+        )
 
     def _let_pass(self, way: Way, topic: str) -> None:
         free = self._free
-        if free is None or not way.clear or len(free) >= _MOST_TOPICS:
+        if free is None or not way.clear or not self._may_pass(way.rank):
             return
         with self.books.lock:
             way.passing.add(topic)
@@ -203,18 +216,18 @@ class Shedding:
         if way.clear:
             return
         if free is None:
-            self._restrict()
+            self.restrict()
             return
         with self.books.lock:
             free -= way.passing
             way.passing.clear()
 
-    def _restrict(self) -> None:
+    def restrict(self) -> None:
         """Restrict the gate to topics that are known to be free while a way is not clear; else lift that."""
         with self.books.lock:
             if self._admission.draining:
                 return
-            if all(way.clear for way in self.ways):
+            if all(way.clear for way in self.ways) and not self._admission.scarce:
                 self._free = None
                 for way in self.ways:
                     way.passing.clear()
@@ -267,7 +280,7 @@ class Shedding:
         self.books.publish()
         waiting = [way for way in self.ways if way.waiting]
         if not waiting:
-            self._restrict()
+            self.restrict()
             return 0
         if self._admission.clock() < self._not_before:
             return 0
@@ -275,20 +288,17 @@ class Shedding:
             return self._hand_over(producer, waiting)
 
     def _hand_over(self, producer: Any, waiting: list[Way]) -> int:
-        """Hand over a portion of what waits; return how many records that were."""
+        """Hand over a portion of what waits, of each way in turn; return how many records that were."""
         admission = self._admission
-        room = admission.look(producer, 0)
-        records, size = room.records, room.bytes
-        ticket = admission.gate.ticket
-        if ticket != self._ticket:  # others have been admitted since: leave them their share
-            records = max(min(records, 1), int(records * max(way.share for way in waiting)))
-        moved = 0
         self._turn += 1
-        for number in range(len(waiting)):
-            way = waiting[(self._turn + number) % len(waiting)]
-            moved += self._move(producer, way, records - moved, size)
-            if moved >= records:
-                break
+        turn = self._turn % len(waiting)
+        ticket = admission.gate.ticket
+        shared = ticket != self._ticket  # others have been admitted since: leave them their share
+        moved = 0
+        for way in sorted(waiting[turn:] + waiting[:turn], key=_rank_of):
+            room = admission.look(producer, rank=way.rank)
+            records = max(min(room.records, 1), int(room.records * way.share)) if shared else room.records
+            moved += self._move(producer, way, records, room.bytes)
         self._ticket = ticket + moved
         return moved
 
@@ -440,6 +450,10 @@ class Shedding:
             "spool_disk_bytes": sum(spooled.spool.disk_bytes for spooled in spools),
             "spool_max_bytes": None if None in sizes else sum(size or 0 for size in sizes),
         }
+
+
+def _rank_of(way: Way) -> int:
+    return way.rank
 
 
 def _call_of(record: Record, callback: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:

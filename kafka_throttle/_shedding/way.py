@@ -57,6 +57,7 @@ class Way:
 
     Args:
         rule: The rule.
+        rank: Rank of its class of criticality, 0 for the most important one that there is.
         books: The ledger and the reports.
         clock: Monotonic seconds.
         open_sink: Opens the sink of a dead-letter policy.
@@ -72,6 +73,7 @@ class Way:
     def __init__(
         self,
         rule: Rule,
+        rank: int,
         books: Books,
         clock: Callable[[], float],
         open_sink: Callable[[DeadLetter], Sink],
@@ -79,6 +81,7 @@ class Way:
         draw: Callable[[], float] = random.random,
     ) -> None:
         self.rule = rule
+        self.rank = rank
         self.books = books
         self.default_callback = books.default_callback
         self._clock = clock

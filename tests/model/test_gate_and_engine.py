@@ -34,8 +34,8 @@ class WatchedEngine(Engine):
     edge = 0
     edge_reached_since = False
 
-    def room(self, now: float, reading: Reading) -> Room:
-        room = super().room(now, reading)
+    def room(self, now: float, reading: Reading, rank: int = 0) -> Room:
+        room = super().room(now, reading, rank)
         allowed = self.limit_records + self.burst_bytes / self.path.record_bytes
         assert room.records == 0 or reading.in_flight + room.records <= max(1, allowed)
         self.edge = reading.admitted + room.records

@@ -140,3 +140,29 @@ def test_no_more_are_granted_than_wait() -> None:
     assert line.grant(5, after=alone) == 0
     assert line.grant(5) == 1
     assert alone.granted
+
+
+def test_who_matters_more_stands_in_front() -> None:
+    turnstile = Turnstile()
+    sheddable = turnstile.join(rank=2)
+    assert sheddable.wait(0)
+    critical, later = turnstile.join(rank=0), turnstile.join(rank=0)
+    assert (critical.wait(0), later.wait(0), sheddable.wait(0)) == (True, False, False)
+    assert [turnstile.holds_back(rank) for rank in (0, 1, 2)] == [True, True, True]
+    turnstile.leave(critical)
+    turnstile.leave(later)
+    assert sheddable.wait(0)
+    assert [turnstile.holds_back(rank) for rank in (0, 1, 2)] == [False, False, True]
+
+
+def test_room_is_granted_to_those_who_wait_for_room_alone_and_matter_enough() -> None:
+    turnstile = Turnstile()
+    bound, critical, sheddable = (
+        turnstile.join(grantable=False, rank=0),
+        turnstile.join(rank=0),
+        turnstile.join(rank=2),
+    )
+    assert turnstile.grant(5, after=bound, rank=1) == 1
+    assert (bound.granted, critical.granted, sheddable.granted) == (False, True, False)
+    assert turnstile.grant(5) == 1
+    assert sheddable.granted

@@ -162,6 +162,30 @@ def test_nothing_passes_an_abandoned_gate_whoever_held_its_lock() -> None:
     assert (produce(client, "topic"), client.gate.ticket) == ("edge", 0)
 
 
+def test_a_restricted_gate_sends_other_topics_to_the_slow_path(client: Client) -> None:
+    free = {"free"}
+    client.gate.open(MANY, MANY, 1.0)
+    client.gate.restrict(free)
+    client.gate.open(MANY, MANY, 1.0)
+    assert produce(client, "other", b"v") == "edge"
+    assert client.gate.ticket == 0
+    if isinstance(client.gate, PureGate):  # it lets nothing pass
+        assert produce(client, "free", b"v") == "edge"
+    else:
+        assert produce(client, "free", b"v") is None
+        free.discard("free")
+        assert produce(client, "free", b"v") == "edge"
+    client.gate.restrict(None)
+    client.gate.open(MANY, MANY, 1.0)
+    assert produce(client, "other", b"v") is None
+
+
+@needs_compiled
+def test_the_compiled_gate_is_restricted_to_a_set() -> None:
+    with pytest.raises(TypeError, match=r"^expected a set or None, got \['free'\]$"):
+        COMPILED.Gate(print, print, deque()).restrict(["free"])
+
+
 def test_what_went_another_way_is_counted(client: Client) -> None:
     client.gate.add(3, 30)
     client.gate.add(-1, -10)
