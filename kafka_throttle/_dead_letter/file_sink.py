@@ -48,10 +48,14 @@ class FileSink:
         self._descriptor: int | None = None
         self._end = -1
         self._closed = False
-        with self._turn, mapped("open the file of dead letters", self._files.path):
-            self._files.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._files.locked():
-                self._files.repair(self._opened())
+        try:
+            with mapped("open the file of dead letters", self._files.path):
+                self._files.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+                with self._files.locked():
+                    self._files.repair(self._opened())
+        except BaseException:
+            self._let_go()
+            raise
         _open_sinks.add(self)
 
     def __repr__(self) -> str:

@@ -169,15 +169,15 @@ class TopicSink:
         """
         with self._changed:
             self._closed = True
+            client, thread = self._client, self._thread
         left = self.flush(timeout)
-        thread = self._thread
-        if thread is not None and os.getpid() == self._owner:
+        if thread is not None:
             if left:
-                self._client.purge()
+                client.purge()
                 self.flush(_PURGE_SECONDS)
             self._ended.set()
             thread.join()
-            self._client = self._thread = None
+            self._client = None
         return left
 
     def _require_room(self, letter: Letter) -> None:
@@ -228,9 +228,10 @@ class TopicSink:
     def _orphan(self) -> None:
         """Give up in a forked child, which has neither the client's threads nor ours."""
         self._changed = threading.Condition()
-        self._closed, self._pending, self._thread = True, 0, None
-        if self._client is not None:
-            _keep_for_ever(self._client)
+        client, self._client, self._thread = self._client, None, None
+        self._closed, self._pending = True, 0
+        if client is not None:
+            _keep_for_ever(client)
 
 
 _sinks: weakref.WeakSet[TopicSink] = weakref.WeakSet()
