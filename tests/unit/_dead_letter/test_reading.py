@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -9,7 +12,10 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from kafka_throttle._dead_letter import Letter
 from kafka_throttle._dead_letter.file_sink import FileSink
 from kafka_throttle._dead_letter.files import Files
 from kafka_throttle._dead_letter.lines import letter_in, line_of
@@ -19,8 +25,6 @@ from kafka_throttle.exceptions import DeadLetterError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
-
-    from kafka_throttle._dead_letter import Letter
 
 
 @pytest.fixture
@@ -239,3 +243,32 @@ def test_a_file_that_is_not_there_is_an_error(path: Path) -> None:
         OpenFile.open(path)
 
     assert str(caught.value) == f"cannot read {str(path)!r}: No such file or directory"
+
+
+@given(st.data())
+def test_flipped_bits_cost_only_the_lines_that_they_are_in(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    letter = Letter(topic="t", key=b"k", value=b"\xff" * 20, policy="p", reason="r", first_seen=1.0)
+    lines = [line_of(attrs.evolve(letter, attempts=number)) for number in range(10)]
+    content = bytearray(b"".join(lines))
+    flips = data.draw(st.sets(st.integers(0, 8 * len(content) - 1), min_size=1, max_size=8))
+    for bit in flips:
+        content[bit // 8] ^= 1 << bit % 8
+    path = tmp_path_factory.mktemp("flipped") / "dead.jsonl"
+    path.write_bytes(content)
+
+    FileSink(path).close()  # it may set the end aside, and loses nothing by that
+    found = set()
+    file = OpenFile.open(path)
+    for line in file.lines():
+        with contextlib.suppress(DeadLetterError):
+            found.add(letter_in(line))
+    file.close()
+
+    ends = list(itertools.accumulate(map(len, lines)))
+    hit = {bisect.bisect_right(ends, bit // 8) for bit in flips}
+    # A newline that is gone takes the next line with it.
+    hit |= {number + 1 for number in hit if content[ends[number] - 1] != ord("\n")}
+    whole = {attrs.evolve(letter, attempts=number) for number in range(10) if number not in hit}
+    assert whole <= found

@@ -32,6 +32,7 @@ class FakeClient:
         self.produced: list[dict[str, Any]] = []
         self.refuse_with: BaseException | None = None
         self.reports: queue.Queue[Any] = queue.Queue()
+        self.reported: set[int] = set()
         self.purged = False
 
     def produce(self, topic: str, value: Any, key: Any, *, headers: Any, on_delivery: Any) -> None:
@@ -42,6 +43,7 @@ class FakeClient:
         )
 
     def report(self, number: int, error: int | None = None) -> None:
+        self.reported.add(number)
         known = None if error is None else KafkaError(error)
         self.reports.put((self.produced[number]["on_delivery"], known))
 
@@ -55,7 +57,7 @@ class FakeClient:
 
     def purge(self) -> None:
         self.purged = True
-        for number in range(len(self.produced)):
+        for number in set(range(len(self.produced))) - self.reported:
             self.report(number, KafkaError._PURGE_QUEUE)
 
 
