@@ -208,7 +208,15 @@ def test_nothing_is_lost_when_requeue_is_killed(
     topic = new_topic(local_kafka)
     letters = [letter_for(topic, number) for number in range(5000)]
     arguments = origin(local_kafka, letters, tmp_path / "dead.jsonl")
-    command = [sys.executable, "-c", "from kafka_throttle.cli import main; main()", "dead-letters", "requeue", *arguments, "--yes"]
+    command = [
+        sys.executable,
+        "-c",
+        "from kafka_throttle.cli import main; main()",
+        "dead-letters",
+        "requeue",
+        *arguments,
+        "--yes",
+    ]
     # Slow enough that it is killed on its way.
     child = subprocess.Popen(
         [*command, "-X", "linger.ms=50"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
@@ -227,3 +235,26 @@ def test_nothing_is_lost_when_requeue_is_killed(
     assert set(values) == set(range(5000))
     # What is sent again is what was on its way, and for a file what had been delivered of the one that it was at.
     assert len(values) < 2 * 5000 if arguments[1] == "--bootstrap" else len(values) <= 5000 + 2000
+
+
+def test_a_letter_that_the_brokers_refuse_keeps_none_of_its_neighbours(
+    local_kafka: KafkaCluster, tmp_path: Path
+) -> None:
+    topic = new_topic(local_kafka, max_message_bytes="1000")
+    path = tmp_path / "dead.jsonl"
+    sink = FileSink(path)
+    big = attrs.evolve(letter_for(topic), value=b"x" * 2000)
+    write_all(sink, [letter_for(topic, 0), big, letter_for(topic, 1), letter_for(topic, 2)])
+    sink.close()
+
+    # They would go in one batch, which the brokers refuse or take as a whole.
+    result = dead_letters(
+        "requeue", path, "--bootstrap", local_kafka.bootstrap, "--yes", "-X", "linger.ms=200"
+    )
+
+    assert sorted(m.value() for m in messages(local_kafka, topic)) == [b"0", b"1", b"2"]
+    assert [letter_in(line) for line in path.read_bytes().splitlines()] == [big]
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (
+        1,
+        f"  1 x topic '{topic}': Broker: Message size too large",
+    )

@@ -95,6 +95,7 @@ class _Delivery:
     def __init__(self, client: Any, *, keep_partition: bool) -> None:
         self._client = client
         self._keep_partition = keep_partition
+        self._too_large: list[int] = []
         self.errors: list[str | None] = []
         self.hopeless = False
 
@@ -105,13 +106,26 @@ class _Delivery:
             for number, letter in enumerate(letters):
                 if letter is not None:
                     self._send(number, letter)
-            while self._client.flush(_POLL_SECONDS):
-                pass
+            self._wait()
+            self._try_alone(letters)
         except KeyboardInterrupt:
             self._client.purge()
             self._client.flush(_PURGE_SECONDS)
             return True
         return False
+
+    def _try_alone(self, letters: list[Letter | None]) -> None:
+        """Send again one by one what was too large: the brokers refuse a whole batch for one letter in it."""
+        again, self._too_large = self._too_large, []
+        for number in again if len(again) > 1 else ():
+            letter = letters[number]
+            if letter is not None:
+                self._send(number, letter)
+                self._wait()
+
+    def _wait(self) -> None:
+        while self._client.flush(_POLL_SECONDS):
+            pass
 
     def _send(self, number: int, letter: Letter) -> None:
         place = (
@@ -139,7 +153,10 @@ class _Delivery:
 
     def _report(self, number: int, error: KafkaError | None) -> None:
         self.errors[number] = None if error is None else error.str()
-        self.hopeless = self.hopeless or (error is not None and error.code() in TRANSIENT)
+        if error is not None and error.code() == KafkaError.MSG_SIZE_TOO_LARGE:
+            self._too_large.append(number)
+        elif error is not None and error.code() in TRANSIENT:
+            self.hopeless = True
 
 
 def _note(outcome: Outcome, found: Found, error: str | None) -> None:

@@ -300,6 +300,12 @@ def test_an_application_that_ends_without_close_gets_its_reports_and_ends() -> N
     assert output == "_MSG_TIMED_OUT\n"
 
 
+def test_the_real_client_reports_what_close_gives_up() -> None:
+    output = run("sink.write(letter, lambda error: print(error.args[0].name()))\nprint(sink.close(0))")
+
+    assert output == "_PURGE_QUEUE\n1\n"
+
+
 def test_a_forked_child_neither_uses_the_sink_nor_hangs_and_the_parent_goes_on() -> None:
     output = run(
         """
