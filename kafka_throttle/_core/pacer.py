@@ -13,7 +13,7 @@ initial credit is spent without a further mute); and within that, an even pace j
 enough that batches do not shrink.
 
 A quota can be raised without a word, so the pacer asks. Once the window is full, so that the broker would have to
-answer, it doubles its pace after every second without an answer. If the quota still holds, one of the next releases
+answer, it doubles its pace a second after the last answer. If the quota still holds, one of the next releases
 passes it, and the broker says so at once, with a mute that is no longer than what passed meanwhile. No answer means
 that the quota is higher than the rate that the broker has seen, and the pace is twice that rate: fast enough for a
 quota that was doubled, and not so fast that the mute that ends it could be long. When there is no answer for three
