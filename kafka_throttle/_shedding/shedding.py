@@ -39,6 +39,7 @@ _WAIT = 0.002
 # flush() looks this often, in seconds, at what is kept.
 _SLICE = 0.02
 _MOST_TOPICS = 4096
+_NO_KEYWORDS: dict[str, Any] = {}
 # Records that are taken from a keeper at once.
 _PORTION = 256
 # A caller does the pump's work this often at most, in seconds.
@@ -129,6 +130,10 @@ class Shedding:
         admission = self._admission
         if record is None or record.size > admission.settings.max_message_bytes:
             return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
+        if way.write_ahead is not None:
+            admission.refuse_unpolled(record.topic, args, kwargs)
+            if way.write_ahead.take(record):
+                return self._wake()
         if way.follows:
             args, kwargs = _call_of(record, Delivery(way, record))
         if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
@@ -458,14 +463,14 @@ def _rank_of(way: Way) -> int:
 
 def _call_of(record: Record, callback: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """Return the arguments of the produce() call that a record means."""
-    kwargs: dict[str, Any] = {"on_delivery": callback}
-    if record.partition >= 0:
-        kwargs["partition"] = record.partition
-    if record.timestamp:
-        kwargs["timestamp"] = record.timestamp
-    if record.headers is not None:
-        kwargs["headers"] = list(record.headers)
-    return (record.topic, record.value, record.key), kwargs
+    topic, value, key, partition, timestamp, headers, *_ = record
+    args = topic, value, key, partition, callback
+    if headers is None and not timestamp:
+        return args, _NO_KEYWORDS
+    kwargs: dict[str, Any] = {"timestamp": timestamp} if timestamp else {}
+    if headers is not None:
+        kwargs["headers"] = list(headers)
+    return args, kwargs
 
 
 def _kafka_error(error: Exception) -> KafkaError:

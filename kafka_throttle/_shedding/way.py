@@ -66,6 +66,7 @@ class Way:
     Attributes:
         end: The policy that decides when no link takes a record; None when one always does.
         always: Whether every record goes to disk first.
+        write_ahead: The spool that every record goes to before anything else is asked; None when there is none.
         follows: Whether failed deliveries are taken care of.
         passing: Topics that may pass the gate while nothing waits.
     """
@@ -102,6 +103,8 @@ class Way:
             self.close()
             raise
         self.always = any(spooled.policy.when == "always" for spooled in self.spools)
+        first = self.links[0] if self.links else None
+        self.write_ahead: Spooled | None = first if self.always and isinstance(first, Spooled) else None
         self.follows = rule.on_failure is not None
         self.keepers: list[Spooled | Held] = [*self.spools, *self.helds]
         self.passing: set[str] = set()

@@ -171,8 +171,8 @@ class SimulatedProducer:
         value: bytes | str | None,
         key: bytes | str | None,
         partition: int = -1,
-        *,
         on_delivery: OnDelivery | None = None,
+        *,
         timestamp: int = 0,
         headers: object = None,
     ) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kafka_throttle.cli._extras import require
-from kafka_throttle.cli._options import client_settings
+from kafka_throttle.cli._client import key_values
 from kafka_throttle.cli.dead_letters.source import open_source, topic_of
 from kafka_throttle.exceptions import DeadLetterError
 
@@ -34,7 +34,7 @@ _settings = click.option(
     "settings",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=client_settings,
+    callback=key_values,
     help="A client setting for Kafka, such as security.protocol=SSL; may be repeated.",
 )
 
@@ -114,7 +114,7 @@ def show(
     "source_settings",
     multiple=True,
     metavar="KEY=VALUE",
-    callback=client_settings,
+    callback=key_values,
     help="As -X, but only for the cluster that the letters are read from; may be repeated.",
 )
 def requeue(
