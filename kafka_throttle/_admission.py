@@ -22,7 +22,7 @@ from kafka_throttle._publish import Publisher
 from kafka_throttle._shedding.delivery import Deferred
 from kafka_throttle._sizes import bytes_of_call
 from kafka_throttle._turnstile import Place, Turnstile
-from kafka_throttle._wording import how_it_stands, too_large, unpolled
+from kafka_throttle._wording import draining, how_it_stands, too_large, unpolled
 from kafka_throttle.events import LimitDecreased
 from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
 from kafka_throttle.policies import Block
@@ -275,12 +275,25 @@ class Admission:
                 left = deadline - self.clock()
                 called = place.wait(max(0.0, min(left, _SLICE * 10)))
                 least = worthwhile if self.clock() - started < _TRICKLE else 1
-                if called and (
-                    attempt(place, least)
-                    if attempt is not None
-                    else self.try_in_line(producer, args, kwargs, place, least)
+                if (
+                    called
+                    and not self.draining
+                    and (
+                        attempt(place, least)
+                        if attempt is not None
+                        else self.try_in_line(producer, args, kwargs, place, least)
+                    )
                 ):
                     return None
+                if self.draining:
+                    return self._reject(
+                        topic,
+                        args,
+                        kwargs,
+                        waited=self.clock() - started,
+                        reason="draining",
+                        policy=policy,
+                    )
                 if left <= 0:
                     break
                 self.refuse_unpolled(topic, args, kwargs, self.clock() - started)
@@ -325,7 +338,10 @@ class Admission:
         policy: Policy | None,
     ) -> None:
         self._count_rejected(args, kwargs)
-        words, retry_after = how_it_stands(self.statistics(), topic, waited, policy)
+        if reason == "draining":
+            words, retry_after = draining(topic), None
+        else:
+            words, retry_after = how_it_stands(self.statistics(), topic, waited, policy)
         raise Rejected(words, topic=topic, reason=reason, waited=waited, retry_after=retry_after)
 
     def _refuse_what_never_fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

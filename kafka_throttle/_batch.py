@@ -144,13 +144,11 @@ def _refuse(admission: Admission, messages: list[dict[str, Any]]) -> None:
 
 def _is_sound(message: dict[str, Any]) -> bool:
     """Return whether the client takes such a message; unsure is no."""
-    return _is_plain(message) and message.get("timestamp") is None
+    return _is_plain(message) and message.get("timestamp") is None and message.get("headers") is None
 
 
 def _is_plain(message: dict[str, Any]) -> bool:
-    """Return whether such a message can be offered by itself."""
-    return (
-        all(isinstance(message.get(name), (bytes, str, type(None))) for name in ("value", "key"))
-        and all(isinstance(message.get(name), (int, type(None))) for name in ("partition", "timestamp"))
-        and message.get("headers") is None
+    """Return whether such a message can be offered by itself; the client sends no headers in a batch."""
+    return all(isinstance(message.get(name), (bytes, str, type(None))) for name in ("value", "key")) and all(
+        isinstance(message.get(name), (int, type(None))) for name in ("partition", "timestamp")
     )

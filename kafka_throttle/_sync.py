@@ -200,8 +200,9 @@ class Producer(STOCK):
 
         Args:
             *args: As for the client.
-            timeout: Longest wait in seconds for what was accepted; what is left in the client then is given up, and
-                reported so, and what is on disk stays there. None: as the client does.
+            timeout: Longest wait in seconds for what was accepted; what is left in memory then is given up, and
+                reported so, and what is on disk stays there. None: as long as the client would keep a record, but
+                only moments for what is on disk when Kafka does not take it.
             **kwargs: As for the client.
         """
         admission = self.__admission__
@@ -209,8 +210,7 @@ class Producer(STOCK):
             return super().close(*args, **kwargs)
         if admission.orphaned:
             return True
-        if timeout is not None and not admission.closed and self.flush(timeout):
-            super().purge()
+        self._settle(admission, timeout)
         closed: bool = admission.call("close", _serve_last, admission, super().close, args, kwargs)
         return closed
 
@@ -220,7 +220,22 @@ class Producer(STOCK):
             return super().__exit__(*args)
         if admission.orphaned:
             return None
+        self._settle(admission, None)
         return admission.call("__exit__", _serve_last, admission, super().__exit__, args, {})
+
+    def _settle(self, admission: Admission, timeout: float | None) -> None:
+        """Wait for what was accepted before the client is closed, which knows nothing of what is kept."""
+        shedding = admission.shedding
+        if admission.closed or (timeout is None and shedding is None):
+            return
+        if shedding is None or timeout is not None:
+            left = self.flush(timeout)
+        else:
+            left = admission.call("close", _flush_kept, admission, super().flush, closing=True)
+        if shedding is not None:
+            shedding.stop()  # or it would hand over again what is purged
+        if left:
+            super().purge()
 
     def __len__(self) -> int:
         admission = self.__admission__
@@ -296,11 +311,13 @@ def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
     return Shedding(admission, admission.throttle, conf, conf.get("on_delivery"))
 
 
-def _flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
+def _flush_kept(
+    admission: Admission, forward: Callable[..., Any], timeout: float = -1, *, closing: bool = False
+) -> int:
     """Flush what is held or on disk, too."""
     shedding: Any = admission.shedding
     left: int = shedding.flush(
-        timeout, lambda seconds: _serve_all(admission, forward, (max(0.0, seconds),), {})
+        timeout, lambda seconds: _serve_all(admission, forward, (max(0.0, seconds),), {}), closing=closing
     )
     return left
 

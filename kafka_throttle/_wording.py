@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kafka_throttle.policies import Policy
     from kafka_throttle.statistics import Statistics
 
-__all__ = ["how_it_stands", "too_large", "unpolled"]
+__all__ = ["draining", "how_it_stands", "too_large", "unpolled"]
 
 
 def how_it_stands(
@@ -40,6 +40,14 @@ def how_it_stands(
         f"{cause}; {speed}. The record was not kept: offer it again later, wait longer (Block(timeout=...)), or offer less"
     )
     return text, None if drain is None else max(0.05, 0.5 * drain)
+
+
+def draining(topic: str) -> str:
+    """Return the words for a producer that takes nothing any more."""
+    return (
+        f"not accepted: topic {topic!r}, the producer is draining: drain() was called, after which it takes no new "
+        "records; create another producer"
+    )
 
 
 def too_large(topic: str, size: int, buffer_bytes: int) -> str:

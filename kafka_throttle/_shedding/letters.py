@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._dead_letter import Letter
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
     from kafka_throttle.policies.dead_letter import DeadLetter
 
 __all__ = ["Letters"]
+
+# flush() waits for letters as for records. What is pending afterwards gets so many seconds.
+_LAST_SECONDS = 0.5
 
 
 class Letters:
@@ -71,11 +75,11 @@ class Letters:
             value=record.value,
             headers=record.headers or (),
             timestamp=record.timestamp,
-            policy=type(self._way.rule.policy).__name__,
+            policy=type(self.policy).__name__,
             reason=reason,
             attempts=record.attempts,
             first_seen=record.first_seen,
-            record_id=None,
+            record_id=os.urandom(16),
             error=None if error is None else error.str(),
             error_name=None if error is None else error.name(),
         )
@@ -106,5 +110,5 @@ class Letters:
             logger.warning("dead letters: %s: the next policy takes over; it is logged once", problem)
 
     def close(self) -> None:
-        """Write what is pending, and close the sink."""
-        self._sink.close(10.0)
+        """Close the sink; what is pending then has had its time."""
+        self._sink.close(_LAST_SECONDS)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Shedding"]
 
 _WAIT = 0.002
+# A producer that is closed waits so long, in seconds, for what is on disk and does not move.
+_PATIENCE = 2.0
 # flush() looks this often, in seconds, at what is kept.
 _SLICE = 0.02
 _MOST_TOPICS = 4096
@@ -109,6 +111,8 @@ class Shedding:
                 way.close()
             raise
         self.ways = list(self._ways.values())
+        for rule in throttle.rules:
+            _log_approval(rule)
         self._producer: Callable[[], Any] | None = None
         self._not_before = self._help_at = 0.0
         self._pumping = threading.Lock()
@@ -372,36 +376,44 @@ class Shedding:
             for spooled in way.spools:
                 spooled.commit()
 
-    def flush(self, seconds: float, serve: Callable[[float], int]) -> int:
+    def flush(self, seconds: float, serve: Callable[[float], int], *, closing: bool = False) -> int:
         """Wait until nothing is kept any more and the client has delivered everything.
 
         Args:
             seconds: Longest wait; below 0: as long as records move, and for as long as the client would keep one.
             serve: Runs callbacks for so many seconds, and returns how many records the client has.
+            closing: Whether what is on disk may stay there when it does not move.
 
         Returns:
             Records that are left, with callbacks that have not run.
         """
         self.commit()
         clock = self._admission.clock
-        patience = self._admission.settings.message_timeout if seconds < 0 else seconds
-        deadline = clock() + patience
-        left = self._left(serve(0.0))
-        while left and (now := clock()) < deadline:
+        moved_at = clock()
+        left, safe = self._left(serve(0.0))
+        while left:
+            now = clock()
+            patience = self._admission.settings.message_timeout if seconds < 0 else seconds
+            if closing and safe:
+                patience = min(patience, _PATIENCE)
+            if now >= moved_at + patience:
+                break
             before = left
-            left = self._left(serve(min(_SLICE, deadline - now)))
+            left, safe = self._left(serve(min(_SLICE, moved_at + patience - now)))
             if seconds < 0 and left < before:
-                deadline = clock() + patience
+                moved_at = clock()
         return left
 
-    def _left(self, in_client: int) -> int:
-        """Return the records that are not done, wherever they are while they move.
+    def _left(self, in_client: int) -> tuple[int, bool]:
+        """Return the records that are not done, wherever they are while they move, and whether all are on disk.
 
         Args:
             in_client: What the client had a moment ago: its reports are counted before they are served.
         """
         now = self._admission.statistics()
-        return now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks
+        on_disk = sum(spooled.out for way in self.ways for spooled in way.spools)
+        safe = now.held == 0 and now.in_flight <= on_disk and not now.deferred_callbacks
+        return now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks, safe
 
     def purge(self) -> None:
         """Give up what is held in memory, because the application says so; what is on disk stays."""
@@ -455,6 +467,20 @@ class Shedding:
             "spool_disk_bytes": sum(spooled.spool.disk_bytes for spooled in spools),
             "spool_max_bytes": None if None in sizes else sum(size or 0 for size in sizes),
         }
+
+
+_logged: set[tuple[tuple[str, ...], str]] = set()
+
+
+def _log_approval(rule: Rule) -> None:
+    """Say who approved that records may be lost: once in the life of the process."""
+    if rule.loss_approved_by is None or (rule.topics, rule.loss_approved_by) in _logged:
+        return
+    _logged.add((rule.topics, rule.loss_approved_by))
+    losing = ", ".join(type(link).__name__ for link in rule.links() if link.may_lose)
+    logger.info(
+        "%s: %s may lose records, approved by %s", ", ".join(rule.topics), losing, rule.loss_approved_by
+    )
 
 
 def _rank_of(way: Way) -> int:

@@ -174,10 +174,30 @@ class Spooled:
         if not self._ready and not self._failed:
             self._fill()
         with self._lock:
+            self._shed_stale()
             source = self._failed or self._ready
             entries = source[:most]
             del source[:most]
             return entries
+
+    def _shed_stale(self) -> None:
+        """Give up what has become too old since it was read."""
+        if self.policy.max_age is None:
+            return
+        oldest = self._books.wall() - self.policy.max_age
+        fresh = 0
+        while fresh < len(self._ready) and self._ready[fresh][1].first_seen < oldest:
+            fresh += 1
+        if fresh:
+            self._give_up(self._ready[:fresh])
+            del self._ready[:fresh]
+
+    def _give_up(self, entries: list[Entry]) -> None:
+        self._leave(entries)
+        with self._books.lock:
+            for _, record in entries:
+                self._books.shed_kept(record, self.policy, "max_age")
+        self.spool.acknowledge([sequence for sequence, _ in entries])
 
     def _fill(self) -> None:
         """Read on; only one thread does this at a time."""
@@ -201,11 +221,7 @@ class Spooled:
         gone: list[Entry] = []
         for spooled in sorted([*records, *expired], key=_sequence_of):
             (gone if spooled.sequence in old else self._ready).append(self._entry(spooled))
-        self._leave(gone)
-        with self._books.lock:
-            for _, record in gone:
-                self._books.shed_kept(record, self.policy, "max_age")
-        self.spool.acknowledge(sorted(old))
+        self._give_up(gone)
 
     def _entry(self, spooled: SpooledRecord) -> Entry:
         sequence, topic, key, value, headers, timestamp, partition, spooled_at, _ = spooled

@@ -116,7 +116,12 @@ def _states(seen: Observation) -> Iterable[tuple[tuple[str, ...], float]]:
 
 
 METRICS: tuple[Metric, ...] = (
-    _counter("offered_records", "records", "offered", "Records given to produce()."),
+    _counter(
+        "offered_records",
+        "records",
+        "offered",
+        "Records given to produce(), and those that an earlier process had left on disk.",
+    ),
     _counter("offered_bytes", "bytes", "offered_bytes", "Bytes of values and keys given to produce()."),
     _by_outcome(
         "records",

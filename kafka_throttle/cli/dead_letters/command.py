@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kafka_throttle.cli._extras import require
 from kafka_throttle.cli._client import key_values
+from kafka_throttle.cli._extras import require
 from kafka_throttle.cli.dead_letters.source import open_source, topic_of
 from kafka_throttle.exceptions import DeadLetterError
 
