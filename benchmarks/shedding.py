@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.report import markdown
 from benchmarks.results import save_result
 from benchmarks.scenario import Bar, Cluster, Link
-from kafka_throttle import DropOldest, Policy, Producer, Rule, Spill, Throttle
+from kafka_throttle import Block, DropOldest, Policy, Producer, Rule, Spill, Throttle
 from kafka_throttle.brokers import LocalKafka
 
 if TYPE_CHECKING:
@@ -92,10 +93,11 @@ class Findings:
 
 
 @contextmanager
-def producing(bootstrap: str, policy: Policy, topics: str = "*", **conf: Any) -> Iterator[Producer]:
-    rule = Rule(topics, policy, loss_approved_by="a benchmark")
+def producing(bootstrap: str, policy: Policy, **conf: Any) -> Iterator[Producer]:
+    """Make a producer with a policy for every topic but "live", whose callers wait."""
+    rules = [Rule("live", Block()), Rule("*", policy, loss_approved_by="a benchmark")]
     producer = Producer(
-        {"bootstrap.servers": bootstrap, "acks": "all", **conf}, throttle=Throttle(rules=[rule])
+        {"bootstrap.servers": bootstrap, "acks": "all", **conf}, throttle=Throttle(rules=rules)
     )
     try:
         yield producer
@@ -192,35 +194,36 @@ def offer(
 
 
 def p99(delays: list[float]) -> float:
-    return sorted(delays)[int(0.99 * (len(delays) - 1))]
+    return sorted(delays)[int(0.99 * (len(delays) - 1))] if delays else math.nan
 
 
 def measure_outage(findings: Findings, scratch: Path, scale: float) -> None:
     rate, down = 5_000, 60 * scale
-    with LocalKafka() as kafka, producing(kafka.bootstrap, Spill(scratch / "outage")) as producer:
-        kafka.create_topic("outage", 4)
+    with (
+        LocalKafka() as kafka,
+        producing(kafka.bootstrap, Spill(scratch / "outage"), log_level=0) as producer,
+    ):
+        for topic in ("outage", "live"):
+            kafka.create_topic(topic, 4)
         normal: list[float] = []
-        number = offer(producer, "outage", rate, 10 * scale, 0, "n", normal)
-        producer.flush()
-        normal.clear()
-        number = offer(producer, "outage", rate, 10 * scale, number, "n", normal)
+        offer(producer, "live", rate, 5 * scale, 0, "l", [])
+        known = offer(producer, "live", rate, 15 * scale, 10_000_000, "l", normal)
+        number = offer(producer, "outage", rate, 5 * scale, 0, "o", [])
         kafka.kill(0)
         number = offer(producer, "outage", rate, down, number, "o", [])
         backlog = producer.statistics().spooled
         kafka.start(0)
         back = time.perf_counter()
-        while (
-            producer.statistics().spooled >= backlog
-        ):  # it takes the client a while to see that the broker is back
+        while producer.statistics().spooled >= backlog > 0:  # until the client sees that the broker is back
             producer.poll(0.01)
         begun = time.perf_counter()
         live: list[float] = []
-        while producer.statistics().spooled > rate / 100:
-            number = offer(producer, "outage", rate, 0.5, number, "l", live)
+        while producer.statistics().spooled:
+            known = offer(producer, "live", rate, 0.25, known, "l", live)
         drained = time.perf_counter()
         producer.flush()
         seen, wrong = violations(read_all(kafka.bootstrap, "outage"))
-        findings.add("outage: backlog", backlog, "records")
+        findings.add("outage: backlog on disk", backlog, "records")
         findings.add("outage: records lost", number - len(seen))
         findings.add("outage: order violations", wrong)
         findings.add("outage: time from the broker's return to the first replay", begun - back, "s")

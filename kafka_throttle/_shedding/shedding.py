@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 __all__ = ["Shedding"]
 
 _WAIT = 0.002
+# Records that were admitted so long ago, in seconds, are the application's present ones.
+_RECENTLY = 0.25
 # A producer that is closed waits so long, in seconds, for what is on disk and does not move.
 _PATIENCE = 2.0
 # flush() looks this often, in seconds, at what is kept.
@@ -115,6 +117,7 @@ class Shedding:
             _log_approval(rule)
         self._producer: Callable[[], Any] | None = None
         self._not_before = self._help_at = 0.0
+        self._others_at = -_RECENTLY
         self._pumping = threading.Lock()
         self.restrict()
 
@@ -301,12 +304,16 @@ class Shedding:
         admission = self._admission
         self._turn += 1
         turn = self._turn % len(waiting)
-        ticket = admission.gate.ticket
-        shared = ticket != self._ticket  # others have been admitted since: leave them their share
+        now, ticket = admission.clock(), admission.gate.ticket
+        if ticket != self._ticket:
+            self._others_at = now
+        others = now - self._others_at < _RECENTLY
         moved = 0
         for way in sorted(waiting[turn:] + waiting[:turn], key=_rank_of):
             room = admission.look(producer, rank=way.rank)
-            records = max(min(room.records, 1), int(room.records * way.share)) if shared else room.records
+            records = room.records
+            if others and way.spools:  # a record that comes now must not find the client full of old ones
+                records = min(records, int(way.share * admission.engine.limit_records) - way.out)
             moved += self._move(producer, way, records, room.bytes)
         self._ticket = ticket + moved
         return moved

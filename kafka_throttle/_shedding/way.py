@@ -191,6 +191,11 @@ class Way:
         return not (self.always or self.follows or self.waiting)
 
     @property
+    def out(self) -> int:
+        """Records from the disk that the client has."""
+        return sum(spooled.out for spooled in self.spools)
+
+    @property
     def share(self) -> float:
         """Share of the room that what waits here may take while other records come."""
         return max((spooled.policy.share for spooled in self.spools), default=1.0)
