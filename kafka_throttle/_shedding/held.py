@@ -27,6 +27,9 @@ class Held:
         policy: Its bounds, and what gives way when they are reached.
         books: The ledger and the reports.
         clock: Monotonic seconds.
+
+    Attributes:
+        waiting: Records that wait, with those that the pump has in its hands: one number, as whoever asks takes no lock.
     """
 
     def __init__(self, policy: DropOldest | DropNewest, books: Books, clock: Callable[[], float]) -> None:
@@ -38,18 +41,13 @@ class Held:
         self._max_age = policy.max_age if isinstance(policy, DropOldest) else None
         self._queue: deque[tuple[float, int, Record]] = deque()
         self._bytes = 0
-        self._moving = 0
+        self.waiting = 0
         self._taken: list[tuple[float, int, Record]] = []
 
     def waits(self, group: Hashable) -> bool:
         """Whether a record of this group has to queue here: when anything does."""
         del group
-        return bool(self._queue) or self._moving > 0
-
-    @property
-    def waiting(self) -> int:
-        """Records that wait."""
-        return len(self._queue) + self._moving
+        return self.waiting > 0
 
     def take(self, record: Record) -> bool:
         """Hold a record, or shed it or an older one; False when it can never be held."""
@@ -58,9 +56,10 @@ class Held:
         with self._books.lock:
             if weight > self._most_bytes:
                 return False
-            if not self._oldest and len(self._queue) >= policy.max_records:
+            if not self._oldest and self.waiting >= policy.max_records:
                 self._books.shed(record, policy, "limit")
                 return True
+            self.waiting += 1
             self._queue.append((self._clock(), weight, record))
             self._bytes += weight
             self._books.ledger.offered.add(1, record.size)
@@ -96,6 +95,7 @@ class Held:
 
     def _drop(self, reason: str) -> None:
         _, weight, record = self._queue.popleft()
+        self.waiting -= 1
         self._bytes -= weight
         self._books.ledger.held.add(-1, -record.size)
         self._books.shed_kept(record, self._policy, reason)
@@ -115,26 +115,25 @@ class Held:
             queue = self._queue
             self._taken = [queue.popleft() for _ in range(min(most, len(queue)))]
             self._bytes -= sum(weight for _, weight, _ in self._taken)
-            self._moving = len(self._taken)
             return [(-1, record) for _, _, record in self._taken]
 
     def moved(self, entries: list[tuple[int, Record]]) -> None:
         """Take note that the client has them."""
         size = sum(record.size for _, record in entries)
         with self._books.lock:
-            self._drop_taken(len(entries))
+            self._let_go(len(entries))
             self._books.ledger.held.add(-len(entries), -size)
             self._books.ledger.handed.add(len(entries), size)
 
     def refused(self, entry: tuple[int, Record]) -> None:
         """Take note that the client refused one for good."""
         with self._books.lock:
-            self._drop_taken(1)
+            self._let_go(1)
             self._books.ledger.held.add(-1, -entry[1].size)
             self._books.ledger.refused.add(1, entry[1].size)
 
-    def _drop_taken(self, count: int) -> None:
-        self._moving -= count
+    def _let_go(self, count: int) -> None:
+        self.waiting -= count
         del self._taken[:count]
 
     def put_back(self, entries: list[tuple[int, Record]]) -> None:
@@ -142,4 +141,4 @@ class Held:
         with self._books.lock:
             self._bytes += sum(weight for _, weight, _ in self._taken)
             self._queue.extendleft(reversed(self._taken))
-            self._drop_taken(len(entries))
+            self._taken = []

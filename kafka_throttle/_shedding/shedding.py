@@ -203,36 +203,33 @@ class Shedding:
             return
         if not self._admission.scarce:
             self.restrict()
-        if self._may_pass(rank):
-            self._free.add(topic)
+        with self.books.lock:
+            self._add_free(topic, rank)
 
-    def _may_pass(self, rank: int) -> bool:
-        return (
-            self._free is not None
-            and len(self._free) < _MOST_TOPICS
-            and not (rank and self._admission.scarce)
-        )
+    def _add_free(self, topic: str, rank: int) -> bool:
+        free = self._free
+        if free is None or len(free) >= _MOST_TOPICS or (rank and self._admission.scarce):
+            return False
+        free.add(topic)
+        return True
 
     def _let_pass(self, way: Way, topic: str) -> None:
-        free = self._free
-        if free is None or not way.clear or not self._may_pass(way.rank):
+        if self._free is None:
             return
-        with self.books.lock:
-            way.passing.add(topic)
-            free.add(topic)
-        self._hold_back(way)  # another thread's record may have begun to wait meanwhile
+        with self.books.lock:  # whoever has a record wait from now on takes the topic back
+            if way.clear and self._add_free(topic, way.rank):
+                way.passing.add(topic)
 
     def _hold_back(self, way: Way) -> None:
         """Have every record of a way come to `offer`, if something waits there."""
-        free = self._free
         if way.clear:
             return
-        if free is None:
-            self.restrict()
-            return
-        with self.books.lock:
-            free -= way.passing
-            way.passing.clear()
+        with self.books.lock:  # the pump may be lifting the restriction right now
+            if self._free is None:
+                self.restrict()
+            else:
+                self._free -= way.passing
+                way.passing.clear()
 
     def restrict(self) -> None:
         """Restrict the gate to topics that are known to be free while a way is not clear; else lift that."""

@@ -81,6 +81,8 @@ class Spooled:
         self._books = books
         # Held by a caller for its own record, and by the pump for a whole portion: never for one record at a time from both sides.
         self._lock = threading.RLock()
+        # Held while records are read: who reads first has to be first to say what it read.
+        self._filling = threading.Lock()
         self._callbacks = _Callbacks()
         self._groups = Groups()
         self._ready: list[Entry] = []
@@ -171,8 +173,9 @@ class Spooled:
         Raises:
             SpoolError: The disk cannot be read.
         """
-        if not self._ready and not self._failed:
-            self._fill()
+        with self._filling:
+            if not self._ready and not self._failed:
+                self._fill()
         with self._lock:
             self._shed_stale()
             source = self._failed or self._ready
@@ -200,7 +203,7 @@ class Spooled:
         self.spool.acknowledge([sequence for sequence, _ in entries])
 
     def _fill(self) -> None:
-        """Read on; only one thread does this at a time."""
+        """Read on; the caller has `_filling`."""
         if not self.spool.waiting and self.policy.max_age is None:
             self._forget_lost()
             return
@@ -233,10 +236,13 @@ class Spooled:
 
     def expire(self) -> None:
         """Shed what is too old, when nothing else is to be read before."""
-        if self.policy.max_age is not None and self.waiting:
-            with self._lock:
-                if not self._ready:
-                    self._fill()
+        if self.policy.max_age is None or not self.waiting or not self._filling.acquire(blocking=False):
+            return
+        try:
+            if not self._ready:
+                self._fill()
+        finally:
+            self._filling.release()
 
     def _leave(self, entries: Iterable[Entry]) -> tuple[int, int]:
         """Take records out of the count of those on disk, and return how many they are and what they weigh."""
