@@ -141,4 +141,4 @@ class Held:
         with self._books.lock:
             self._bytes += sum(weight for _, weight, _ in self._taken)
             self._queue.extendleft(reversed(self._taken))
-            self._taken = []
+            del self._taken[-len(entries) :]
