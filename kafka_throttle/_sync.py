@@ -200,18 +200,36 @@ class Producer(STOCK):
 
         Args:
             *args: As for the client.
-            timeout: Longest wait in seconds for what was accepted; what is left in memory then is given up, and
+            timeout: Longest wait in seconds for what was accepted; what is left in the client then is given up, and
                 reported so, and what is on disk stays there. None: as long as the client would keep a record, but
-                only moments for what is on disk when Kafka does not take it.
+                only moments for what is on disk and does not move.
             **kwargs: As for the client.
+
+        Raises:
+            SpoolError: Something could not be put on disk; the client is closed all the same.
         """
         admission = self.__admission__
         if admission is None:
             return super().close(*args, **kwargs)
         if admission.orphaned:
             return True
-        self._settle(admission, timeout)
-        closed: bool = admission.call("close", _serve_last, admission, super().close, args, kwargs)
+        raised: Exception | None = None
+        if timeout is not None and not admission.closed and not admission.gate.in_callback:
+            patience = float(timeout)
+            try:
+                left = self.flush(patience)
+            except Exception as error:  # noqa: BLE001 - whatever a callback raises, the client is closed; raised below
+                left, raised = 1, error
+            if admission.shedding is not None:
+                admission.shedding.stop()  # or it would hand over again what is purged
+            if left:
+                super().purge()
+        flush_first = (super().flush, super().purge) if timeout is None else None
+        closed: bool = admission.call(
+            "close", _serve_last, admission, super().close, args, kwargs, flush_first
+        )
+        if raised is not None:
+            raise raised
         return closed
 
     def __exit__(self, *args: object) -> Any:
@@ -220,22 +238,9 @@ class Producer(STOCK):
             return super().__exit__(*args)
         if admission.orphaned:
             return None
-        self._settle(admission, None)
-        return admission.call("__exit__", _serve_last, admission, super().__exit__, args, {})
-
-    def _settle(self, admission: Admission, timeout: float | None) -> None:
-        """Wait for what was accepted before the client is closed, which knows nothing of what is kept."""
-        shedding = admission.shedding
-        if admission.closed or (timeout is None and shedding is None):
-            return
-        if shedding is None or timeout is not None:
-            left = self.flush(timeout)
-        else:
-            left = admission.call("close", _flush_kept, admission, super().flush, closing=True)
-        if shedding is not None:
-            shedding.stop()  # or it would hand over again what is purged
-        if left:
-            super().purge()
+        return admission.call(
+            "__exit__", _serve_last, admission, super().__exit__, args, {}, (super().flush, super().purge)
+        )
 
     def __len__(self) -> int:
         admission = self.__admission__
@@ -316,16 +321,40 @@ def _flush_kept(
 ) -> int:
     """Flush what is held or on disk, too."""
     shedding: Any = admission.shedding
-    left: int = shedding.flush(
-        timeout, lambda seconds: _serve_all(admission, forward, (max(0.0, seconds),), {}), closing=closing
-    )
+    left: int = shedding.flush(timeout, partial(_serve_for, admission, forward))
     return left
 
 
+def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
+    return _serve_all(admission, forward, (max(0.0, seconds),), {})
+
+
 def _serve_last(
-    admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    admission: Admission,
+    forward: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    flush_first: tuple[Callable[..., int], Callable[[], None]] | None = None,
 ) -> Any:
-    """The same for the call that closes the client, which it does whatever callbacks raise."""
+    """The same for the call that closes the client, which it does whatever callbacks raise.
+
+    Args:
+        admission: The admission.
+        forward: The call.
+        args: Its arguments.
+        kwargs: Its keywords.
+        flush_first: The client's flush and purge, when what is kept is to be waited for.
+    """
+    raised: Exception | None = None
+    if admission.shedding is not None and flush_first is not None and not admission.closed:
+        try:
+            flush, purge = flush_first
+            left = admission.shedding.flush_to_close(partial(_serve_for, admission, flush))
+            admission.shedding.stop()  # or it would hand over again what is purged
+            if left:
+                purge()
+        except Exception as error:  # noqa: BLE001 - a callback's; raised when the client is closed
+            raised = error
 
     def close(*args: Any, **kwargs: Any) -> Any:
         shedding = admission.shedding
@@ -340,7 +369,10 @@ def _serve_last(
             if isinstance(admission.meter, ReportedAcks):
                 admission.meter.close(admission.gate)
 
-    return _serve_all(admission, close, args, kwargs)
+    result = _serve_all(admission, close, args, kwargs)
+    if raised is not None:
+        raise raised
+    return result
 
 
 def _serving(name: str) -> Any:

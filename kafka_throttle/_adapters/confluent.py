@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
@@ -118,7 +119,7 @@ class ClientSettings:
         max_messages: Records that the client can hold.
         buffer_bytes: Bytes of values that it can hold.
         linger: Seconds for which it waits for a batch to fill.
-        message_timeout: Seconds after which it gives a record up.
+        message_timeout: Seconds after which it gives a record up; infinity: never.
         client_id: Its client.id.
         max_message_bytes: The largest record that it takes, in bytes of value and key.
     """
@@ -138,7 +139,8 @@ class ClientSettings:
             max_messages=int(_number(flat, 100_000, "queue.buffering.max.messages") or 2_147_483_647),
             buffer_bytes=int(_number(flat, 1_048_576, "queue.buffering.max.kbytes")) * 1024,
             linger=_number(flat, 5, "linger.ms", "queue.buffering.max.ms") / 1000,
-            message_timeout=_number(flat, 300_000, "message.timeout.ms", "delivery.timeout.ms") / 1000,
+            message_timeout=_number(flat, 300_000, "message.timeout.ms", "delivery.timeout.ms") / 1000
+            or math.inf,
             client_id=str(flat.get("client.id", "rdkafka")),
             max_message_bytes=int(_number(flat, 1_000_000, "message.max.bytes")),
         )

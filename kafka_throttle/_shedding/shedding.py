@@ -10,6 +10,7 @@ import random
 import threading
 import time
 import weakref
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -380,44 +381,66 @@ class Shedding:
             for spooled in way.spools:
                 spooled.commit()
 
-    def flush(self, seconds: float, serve: Callable[[float], int], *, closing: bool = False) -> int:
+    def flush(self, seconds: float, serve: Callable[[float], int]) -> int:
         """Wait until nothing is kept any more and the client has delivered everything.
 
         Args:
             seconds: Longest wait; below 0: as long as records move, and for as long as the client would keep one.
             serve: Runs callbacks for so many seconds, and returns how many records the client has.
-            closing: Whether what is on disk may stay there when it does not move.
 
         Returns:
             Records that are left, with callbacks that have not run.
+
+        Raises:
+            SpoolError: Some are left, and cannot be put on disk either.
         """
-        self.commit()
-        clock = self._admission.clock
-        moved_at = clock()
-        left, safe = self._left(serve(0.0))
-        while left:
-            now = clock()
-            patience = self._admission.settings.message_timeout if seconds < 0 else seconds
-            if closing and safe:
-                patience = min(patience, _PATIENCE)
-            if now >= moved_at + patience:
-                break
-            before = left
-            left, safe = self._left(serve(min(_SLICE, moved_at + patience - now)))
-            if seconds < 0 and left < before:
-                moved_at = clock()
+        with suppress(SpoolError):  # what the client has can be delivered all the same
+            self.commit()
+        settings = self._admission.settings
+        left = self._wait(
+            serve, lambda: settings.message_timeout if seconds < 0 else seconds, again=seconds < 0
+        )
+        if left:
+            self.commit()
         return left
 
-    def _left(self, in_client: int) -> tuple[int, bool]:
-        """Return the records that are not done, wherever they are while they move, and whether all are on disk.
+    def flush_to_close(self, serve: Callable[[float], int]) -> int:
+        """Wait as flush() does, but only moments for what is on disk and does not move: its next owner sends it.
 
         Args:
-            in_client: What the client had a moment ago: its reports are counted before they are served.
+            serve: As for flush().
+
+        Returns:
+            Records that are left.
         """
+        with suppress(SpoolError):  # close() says so
+            self.commit()
+        settings = self._admission.settings
+        return self._wait(serve, lambda: _PATIENCE if self._safe() else settings.message_timeout, again=True)
+
+    def _wait(self, serve: Callable[[float], int], patience: Callable[[], float], *, again: bool) -> int:
+        """Serve until nothing is left, or the patience is at its end, which begins anew with each record that moves."""
+        clock = self._admission.clock
+        since = clock()
+        left = self._left(serve, 0.0)
+        while left and (remaining := since + patience() - clock()) > 0:
+            before, left = left, self._left(serve, min(_SLICE, remaining))
+            if again and left < before:
+                since = clock()
+        return left
+
+    def _left(self, serve: Callable[[float], int], seconds: float) -> int:
+        """Run callbacks for so many seconds, and return the records that are not done, wherever they move meanwhile."""
+        in_client = serve(seconds)
         now = self._admission.statistics()
-        on_disk = sum(spooled.out for way in self.ways for spooled in way.spools)
-        safe = now.held == 0 and now.in_flight <= on_disk and not now.deferred_callbacks
-        return now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks, safe
+        # Reports are counted before they are served: what the client had a moment ago may be there still.
+        left = now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks
+        return left or serve(0.0)
+
+    def _safe(self) -> bool:
+        """Whether all that is left is on disk."""
+        now = self._admission.statistics()
+        return now.held == 0 and now.in_flight <= sum(way.out for way in self.ways)
 
     def purge(self) -> None:
         """Give up what is held in memory, because the application says so; what is on disk stays."""

@@ -11,6 +11,9 @@ from kafka_throttle.testing import SimulatedPath, SimulatedProducer, VirtualCloc
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    import pytest
+
+    from kafka_throttle import Statistics
     from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._shedding.way import Way
 
@@ -77,3 +80,22 @@ def test_a_record_that_waits_restricts_the_gate_though_the_pump_has_just_lifted_
     shedding._hold_back(way)
 
     assert shedding._free == set()
+
+
+def test_flush_runs_the_callbacks_of_what_arrived_while_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    shedding, _ = make()
+    steps: list[str] = []
+    statistics = shedding._admission.statistics
+
+    def look() -> Statistics:
+        steps.append("look")
+        return statistics()
+
+    def serve(seconds: float) -> int:
+        steps.append("serve")
+        return 0
+
+    monkeypatch.setattr(shedding._admission, "statistics", look)
+
+    assert shedding.flush(1.0, serve) == 0
+    assert steps == ["serve", "look", "serve"]

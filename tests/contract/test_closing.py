@@ -1,0 +1,94 @@
+"""flush() and close() of a producer that keeps records, when something stands in the way."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from kafka_throttle import DropOldest, Fixed, Policy, Producer, Rule, Spill, SpoolError, Throttle
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOWHERE = "127.0.0.1:1"
+
+
+def make(policy: Policy, bootstrap: str = NOWHERE, **conf: Any) -> Producer:
+    rules = [Rule("kept", policy, loss_approved_by="data team, OPS-123")]
+    settings = {"bootstrap.servers": bootstrap, "log_level": 0, "linger.ms": 1, **conf}
+    return Producer(settings, throttle=Throttle(rules=rules, limit=Fixed(1), burst=0))
+
+
+def pumps() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name == "kafka_throttle-closing"]
+
+
+class Reports(list[Any]):
+    def __call__(self, error: Any, message: Any) -> None:
+        self.append((error, message.value()))
+
+
+@pytest.mark.parametrize("leave", ["close", "with"])
+def test_what_is_held_is_delivered_before_the_client_is_closed(bootstrap: str, leave: str) -> None:
+    producer, reports = make(DropOldest(), bootstrap), Reports()
+    for number in range(50):
+        producer.produce("kept", b"%d" % number, on_delivery=reports)
+
+    if leave == "close":
+        producer.close()
+    else:
+        producer.__exit__(None, None, None)
+
+    assert reports == [(None, b"%d" % number) for number in range(50)]
+
+
+def test_flush_waits_for_ever_when_the_client_never_gives_a_record_up(bootstrap: str, tmp_path: Path) -> None:
+    producer = make(Spill(str(tmp_path)), bootstrap, **{"message.timeout.ms": 0})
+    for number in range(50):
+        producer.produce("kept", b"%d" % number)
+
+    assert producer.flush() == 0
+    producer.close()
+
+
+def test_what_the_client_has_is_delivered_though_the_disk_refuses(bootstrap: str, tmp_path: Path) -> None:
+    producer, reports = make(Spill(str(tmp_path / "spool")), bootstrap, **{"linger.ms": 300}), Reports()
+    producer.produce("kept", b"in the client", on_delivery=reports)
+    shutil.rmtree(tmp_path / "spool")
+    producer.produce("kept", b"on no disk")
+
+    with pytest.raises(SpoolError, match=r"cannot write in .*: No such file or directory"):
+        producer.flush(3)
+
+    assert reports == [(None, b"in the client")]
+    with pytest.raises(SpoolError):
+        producer.close(timeout=0)
+
+
+def test_the_client_is_closed_though_the_disk_refuses(tmp_path: Path) -> None:
+    producer = make(Spill(str(tmp_path / "spool")), **{"client.id": "closing"})
+    producer.produce("kept", b"in the client")
+    shutil.rmtree(tmp_path / "spool")
+    producer.produce("kept", b"on no disk")
+
+    with pytest.raises(SpoolError, match=r"cannot write in .*: No such file or directory"):
+        producer.close(timeout=0)
+
+    assert (producer.statistics().state, pumps()) == ("closed", [])
+
+
+def test_the_client_is_closed_though_a_callback_raises(tmp_path: Path) -> None:
+    def refuse(error: Any, message: Any) -> None:
+        raise LookupError(message.value())
+
+    producer = make(DropOldest(max_records=1), **{"client.id": "closing"})
+    for value in (b"in the client", b"shed", b"held"):
+        producer.produce("kept", value, on_delivery=refuse)
+
+    with pytest.raises(LookupError):
+        producer.close(timeout=0)
+
+    assert (producer.statistics().state, pumps()) == ("closed", [])
