@@ -531,6 +531,8 @@ class Admission:
         self._polling = threading.Lock()
         self._turnstile = Turnstile()
         self.gate.abandon()
+        if self.shedding is not None:
+            self.shedding.orphan()
 
     def statistics(self) -> Statistics:
         """Return a snapshot."""

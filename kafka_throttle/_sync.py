@@ -316,9 +316,7 @@ def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
     return Shedding(admission, admission.throttle, conf, conf.get("on_delivery"))
 
 
-def _flush_kept(
-    admission: Admission, forward: Callable[..., Any], timeout: float = -1, *, closing: bool = False
-) -> int:
+def _flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
     """Flush what is held or on disk, too."""
     shedding: Any = admission.shedding
     left: int = shedding.flush(timeout, partial(_serve_for, admission, forward))

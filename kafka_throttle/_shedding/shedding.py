@@ -120,6 +120,13 @@ class Shedding:
         self._not_before = self._help_at = 0.0
         self._others_at = -_RECENTLY
         self._pumping = threading.Lock()
+        self._figures: dict[str, Any] = {
+            "loss_approvals": {
+                ", ".join(rule.topics): rule.loss_approved_by
+                for rule in throttle.rules
+                if rule.loss_approved_by is not None
+            }
+        }
         self.restrict()
 
     # ---- the caller's side
@@ -250,6 +257,7 @@ class Shedding:
     def start(self, producer: Any) -> None:
         """Replay what an earlier process has left."""
         self._producer = weakref.ref(producer)
+        weakref.finalize(producer, self.forget).atexit = False
         if any(way.waiting for way in self.ways):
             self._not_before = self._admission.clock() + _JITTER * self._draw()
             self._wake()
@@ -463,8 +471,10 @@ class Shedding:
         """
         if self._ended:
             return
-        self._ended = True
         self.stop()
+        with suppress(SpoolError):
+            self.figures()
+        self._ended = True
         errors = []
         for way in self.ways:
             try:
@@ -475,8 +485,33 @@ class Shedding:
         if errors:
             raise errors[0]
 
+    def forget(self) -> None:
+        """Close for a producer that was forgotten: in a thread, as that may come to light in the middle of anything."""
+        if not self._ended:
+            threading.Thread(target=self._close_forgotten, name="kafka_throttle-forgotten").start()
+
+    def _close_forgotten(self) -> None:
+        try:
+            self.close()
+        except Exception:  # noqa: BLE001 - nobody is left to be told otherwise
+            logger.exception("a producer was forgotten without close(), and what it kept could not be closed")
+
+    def orphan(self) -> None:
+        """Let go of everything in a forked child: other threads of the parent may have held the locks."""
+        self._closed = self._ended = True
+        self._pumping = threading.Lock()
+        self.books.lock = threading.RLock()
+        for way in self.ways:
+            for spooled in way.spools:
+                spooled.orphan()
+
     def figures(self) -> dict[str, Any]:
         """Bring the ledger up to date, and return what the statistics tell beside it."""
+        if not self._ended:
+            self._figures = self._look()
+        return self._figures
+
+    def _look(self) -> dict[str, Any]:
         spools = [spooled for way in self.ways for spooled in way.spools]
         for way in self.ways:
             way.expire()
@@ -484,11 +519,7 @@ class Shedding:
             spooled.post()
         sizes = [spooled.policy.max_bytes for spooled in spools]
         return {
-            "loss_approvals": {
-                ", ".join(rule.topics): rule.loss_approved_by
-                for rule in self._throttle.rules
-                if rule.loss_approved_by is not None
-            },
+            **self._figures,
             "oldest_held": max((held.oldest_age() for way in self.ways for held in way.helds), default=0.0),
             "oldest_spooled": max((spooled.oldest_age() for spooled in spools), default=0.0),
             "spool_disk_bytes": sum(spooled.spool.disk_bytes for spooled in spools),

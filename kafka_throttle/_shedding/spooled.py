@@ -348,6 +348,10 @@ class Spooled:
         """Put on disk what waits to be."""
         self.spool.commit()
 
+    def orphan(self) -> None:
+        """Renew the locks, in a forked child."""
+        self._lock, self._filling = threading.RLock(), threading.Lock()
+
     def close(self) -> None:
         """Give the directory free."""
         try:

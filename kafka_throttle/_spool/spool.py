@@ -21,10 +21,11 @@ Locks, in the order in which they may be taken: ``_replaying`` (reading, acknowl
 
 from __future__ import annotations
 
+import atexit
 import os
 import time
 import weakref
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Literal
@@ -286,3 +287,11 @@ def _forget_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_in_child)
+
+
+@atexit.register
+def _commit_at_exit() -> None:
+    # What was accepted a moment before the application ended must not die with the thread that would commit it.
+    for spool in list(_open):
+        with suppress(SpoolError):
+            spool.commit()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
+import subprocess
+import sys
 import threading
+import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kafka_throttle import DropOldest, Fixed, Policy, Producer, Rule, Spill, SpoolError, Throttle
+from kafka_throttle import DropOldest, Fixed, Policy, Producer, Rule, Spill, SpoolError, SpoolLocked, Throttle
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,3 +97,59 @@ def test_the_client_is_closed_though_a_callback_raises(tmp_path: Path) -> None:
         producer.close(timeout=0)
 
     assert (producer.statistics().state, pumps()) == ("closed", [])
+
+
+def test_a_forgotten_producer_gives_its_directory_free_with_all_that_it_kept(tmp_path: Path) -> None:
+    producer = make(Spill(str(tmp_path)), **{"message.timeout.ms": 100})  # type: ignore[arg-type]
+    for number in range(10):
+        producer.produce("kept", b"%d" % number)
+
+    del producer
+    deadline = time.monotonic() + 30
+    reopened = None
+    while reopened is None and time.monotonic() < deadline:
+        gc.collect()  # the twin in Python is part of a cycle
+        with suppress(SpoolLocked):
+            reopened = make(Spill(str(tmp_path)))
+
+    assert reopened is not None
+    assert reopened.statistics().spooled == 9
+    reopened.close(timeout=0)
+
+
+def test_what_was_accepted_just_before_the_application_ends_is_on_disk(tmp_path: Path) -> None:
+    subprocess.run(
+        [sys.executable, "-c", _ENDS_AT_ONCE, str(tmp_path)],
+        check=True,
+        timeout=60,
+        stderr=subprocess.DEVNULL,
+    )
+
+    producer = make(Spill(str(tmp_path)))
+    assert producer.statistics().spooled == 1500
+    producer.close(timeout=0)
+
+
+_ENDS_AT_ONCE = """
+import sys
+from kafka_throttle import Fixed, Producer, Rule, Spill, Throttle
+
+throttle = Throttle(rules=[Rule("kept", Spill(sys.argv[1], when="always"))], limit=Fixed(1), burst=0)
+producer = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, throttle=throttle)
+for _ in range(1500):
+    producer.produce("kept", b"value")
+"""
+
+
+@pytest.mark.parametrize("max_age", [None, 60])
+def test_statistics_can_be_read_after_close_and_count_what_stays_on_disk(
+    tmp_path: Path, max_age: float | None
+) -> None:
+    producer = make(Spill(str(tmp_path), max_age=max_age, when="always"))
+    for _ in range(10):
+        producer.produce("kept", b"value")
+
+    producer.close(timeout=0)
+
+    now = producer.statistics()
+    assert (now.spooled, now.offered, len(producer)) == (10, 10, 10)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
-from kafka_throttle import DropOldest, Fixed, Rule, Throttle
+from kafka_throttle import DropOldest, Fixed, Rule, Spill, Throttle
 from kafka_throttle._records import record_of
 from kafka_throttle.testing import SimulatedPath, SimulatedProducer, VirtualClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     import pytest
 
@@ -99,3 +101,22 @@ def test_flush_runs_the_callbacks_of_what_arrived_while_it_looked(monkeypatch: p
 
     assert shedding.flush(1.0, serve) == 0
     assert steps == ["serve", "look", "serve"]
+
+
+def test_the_statistics_of_a_forked_child_need_no_lock_that_another_thread_of_the_parent_had(
+    tmp_path: Path,
+) -> None:
+    throttle = Throttle(rules=[Rule("kept", Spill(str(tmp_path)))], limit=Fixed(1))
+    producer = SimulatedProducer(SimulatedPath(VirtualClock()), throttle)
+    admission = producer._admission
+    shedding: Any = admission.shedding
+    locks = [shedding.books.lock, shedding.ways[0].spools[0]._lock]
+    other = threading.Thread(target=lambda: [lock.acquire() for lock in locks])
+    other.start()
+    other.join()
+
+    admission.orphan()
+
+    assert producer.statistics().spooled == 0
+    assert repr(producer).startswith("<SimulatedProducer ")
+    shedding.ways[0].spools[0].close()
