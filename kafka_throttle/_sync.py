@@ -344,6 +344,8 @@ def _serve_last(
         flush_first: The client's flush and purge, when what is kept is to be waited for.
     """
     raised: Exception | None = None
+    if admission.shedding is not None:
+        admission.shedding.refuse_interrupted("close")
     if admission.shedding is not None and flush_first is not None and not admission.closed:
         try:
             flush, purge = flush_first

@@ -72,7 +72,7 @@ class Ledger:
         dead_lettered: What was written to the dead letters.
         recovered: What an earlier process had left on disk.
         refused: What was kept here and the client then refused: it counts as failed.
-        lost_letters: What was never sent, and not written to the dead letters either: it counts as failed.
+        lost_letters: What was never sent, nor kept, nor written to the dead letters either: it counts as failed.
         retaken_failed: What the client reported as failed and was taken back.
         retaken_unknown: What it reported as failed and perhaps written, and was taken back.
         losses: What was given up, by topic and reason.

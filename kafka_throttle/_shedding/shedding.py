@@ -11,7 +11,9 @@ import threading
 import time
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from threading import get_ident
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError, KafkaException
 
@@ -24,7 +26,7 @@ from kafka_throttle._shedding.delivery import Delivery
 from kafka_throttle._shedding.pump import Pump
 from kafka_throttle._shedding.spooled import Entry, Spooled
 from kafka_throttle._shedding.way import Way
-from kafka_throttle.exceptions import SpoolError
+from kafka_throttle.exceptions import CallbackReentryError, SpoolError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,6 +37,9 @@ if TYPE_CHECKING:
     from kafka_throttle._throttle import Rule, Throttle
 
 __all__ = ["Shedding"]
+
+_Result = TypeVar("_Result")
+_Late = tuple[Way, "Record", Any]
 
 _WAIT = 0.002
 # Records that were admitted so long ago, in seconds, are the application's present ones.
@@ -94,6 +99,7 @@ class Shedding:
         self.pump: Pump | None = None
         self._closed = self._ended = False
         self._free: set[str] | None = None
+        self._late: dict[int, list[_Late]] = {}
         self._ways: dict[int, Way] = {}
         self._turn = 0
         self._ticket = 0
@@ -108,6 +114,7 @@ class Shedding:
                         lambda policy: open_sink(policy, conf),
                         self._wake,
                         draw,
+                        self._at_work,
                     )
         except BaseException:
             for way in self._ways.values():
@@ -145,9 +152,12 @@ class Shedding:
         admission = self._admission
         if record is None or record.size > admission.settings.max_message_bytes:
             return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
+        late = self._late.get(get_ident())
+        if late is not None:
+            return self._put_off(late, way, record, producer)
         if way.write_ahead is not None:
             admission.refuse_unpolled(record.topic, args, kwargs)
-            if way.write_ahead.take(record):
+            if self._at_work(way.write_ahead.take, record):
                 return self._wake()
         if way.follows:
             args, kwargs = _call_of(record, Delivery(way, record))
@@ -155,10 +165,9 @@ class Shedding:
             return self._let_pass(way, record.topic)
         admission.refuse_unpolled(record.topic, args, kwargs)
         try:
-            if way.take(record):
-                return self._help(producer, way)
+            if self._at_work(self._take, way, record, producer):
+                return None
         finally:
-            self._hold_back(way)
             self.books.publish()
         return admission.finish(
             way.end,
@@ -169,6 +178,15 @@ class Shedding:
             way.rank,
             lambda place, least: self._once_more(way, record, producer, args, kwargs, place, least),
         )
+
+    def _take(self, way: Way, record: Record, producer: Any) -> bool:
+        try:
+            taken = way.take(record)
+            if taken:
+                self._help(producer, way)
+            return taken
+        finally:
+            self._hold_back(way)
 
     def _help(self, producer: Any, way: Way) -> None:
         """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
@@ -198,10 +216,68 @@ class Shedding:
             return True
         if self._admission.closed:  # the client has the words for it
             return self._admission.try_in_line(producer, args, kwargs, place, least)
-        if way.take(record, again=True):
+        if self._at_work(partial(way.take, again=True), record):
             return True
         self._admission.let_others(producer, place)
         return False
+
+    # ---- signal handlers
+
+    def _at_work(self, work: Callable[..., _Result], *args: Any) -> _Result:
+        """Do work that takes locks; what a signal handler offers in the middle of it is taken when it is done.
+
+        The handler cannot have the locks, which its own thread has, and must not change what is half changed.
+        """
+        ident = get_ident()
+        if ident in self._late:
+            return work(*args)
+        mine = self._late[ident] = []
+        try:
+            return work(*args)
+        finally:
+            try:
+                while mine:
+                    late, mine = mine, []
+                    self._late[ident] = mine
+                    for each in late:
+                        self._take_one_late(*each)
+            finally:
+                del self._late[ident]
+
+    def _put_off(self, late: list[_Late], way: Way, record: Record, producer: Any) -> None:
+        with self.books.lock:
+            self.books.ledger.offered.add(1, record.size)
+            self.books.ledger.held.add(1, record.size)
+        late.append((way, record, producer))
+
+    def _take_one_late(self, way: Way, record: Record, producer: Any) -> None:
+        books = self.books
+        with books.lock:
+            books.ledger.offered.add(-1, -record.size)
+            books.ledger.held.add(-1, -record.size)
+        if self._take(way, record, producer):
+            return None
+        if not way.waits(record.group):
+            args, kwargs = _call_of(record, Delivery(way, record) if way.follows else record.callback)
+            with suppress(BufferError, KafkaException):
+                return self._admission.gate.forward(producer, *args, **kwargs)
+        with books.lock:  # produce() has returned: the callback is told
+            books.ledger.offered.add(1, record.size)
+            books.ledger.lost_letters.add(1, record.size)
+        words = "kafka_throttle: no room for a record of a signal handler that interrupted produce()"
+        return books.report(record, KafkaError(KafkaError._QUEUE_FULL, words))  # noqa: SLF001 - a public name
+
+    def refuse_interrupted(self, name: str) -> None:
+        """Refuse a call from a signal handler that came in the middle of our work.
+
+        Raises:
+            CallbackReentryError: This is one.
+        """
+        if get_ident() in self._late:
+            raise CallbackReentryError(
+                f"{name}() was called from a signal handler that interrupted a call of the same producer, which has to end "
+                "first: set a flag in the handler, or raise an exception"
+            )
 
     # ---- which topics may pass the gate
 
@@ -377,7 +453,8 @@ class Shedding:
     @property
     def kept(self) -> int:
         """Records that are neither in the client nor done."""
-        return sum(way.kept for way in self.ways)
+        late = sum(map(len, list(self._late.values())))
+        return late + sum(way.kept for way in self.ways)
 
     def commit(self) -> None:
         """Put on disk what waits to be.
@@ -385,9 +462,10 @@ class Shedding:
         Raises:
             SpoolError: The disk refuses.
         """
-        for way in self.ways:
-            for spooled in way.spools:
-                spooled.commit()
+        if get_ident() not in self._late:  # else a signal handler that came in the middle of an append
+            for way in self.ways:
+                for spooled in way.spools:
+                    self._at_work(spooled.commit)
 
     def flush(self, seconds: float, serve: Callable[[float], int]) -> int:
         """Wait until nothing is kept any more and the client has delivered everything.
@@ -454,7 +532,7 @@ class Shedding:
         """Give up what is held in memory, because the application says so; what is on disk stays."""
         for way in self.ways:
             for held in way.helds:
-                held.clear("purge")
+                self._at_work(held.clear, "purge")
         self.books.publish()
 
     def stop(self) -> None:
@@ -507,8 +585,8 @@ class Shedding:
 
     def figures(self) -> dict[str, Any]:
         """Bring the ledger up to date, and return what the statistics tell beside it."""
-        if not self._ended:
-            self._figures = self._look()
+        if not self._ended and get_ident() not in self._late:
+            self._figures = self._at_work(self._look)
         return self._figures
 
     def _look(self) -> dict[str, Any]:

@@ -52,6 +52,10 @@ class Sampled:
         return True
 
 
+def _call(work: Callable[..., bool], *args: Any) -> bool:
+    return work(*args)
+
+
 class Way:
     """The links of one rule, and where its records are.
 
@@ -62,6 +66,8 @@ class Way:
         clock: Monotonic seconds.
         open_sink: Opens the sink of a dead-letter policy.
         wake: Called when there is something for the pump.
+        draw: A random number from 0 to 1.
+        at_work: Calls what takes locks, so that a signal handler does not meet them.
 
     Attributes:
         end: The policy that decides when no link takes a record; None when one always does.
@@ -80,6 +86,7 @@ class Way:
         open_sink: Callable[[DeadLetter], Sink],
         wake: Callable[[], None],
         draw: Callable[[], float] = random.random,
+        at_work: Callable[..., bool] = _call,
     ) -> None:
         self.rule = rule
         self.rank = rank
@@ -89,6 +96,7 @@ class Way:
         self._open_sink = open_sink
         self._wake = wake
         self._draw = draw
+        self._at_work = at_work
         self.spools: list[Spooled] = []
         self.helds: list[Held] = []
         self.letters: list[Letters] = []
@@ -212,6 +220,10 @@ class Way:
             if spool is not None:
                 spool.done(delivery.sequence)
             return True
+        return self._at_work(self._settle_failed, delivery, error)
+
+    def _settle_failed(self, delivery: Delivery, error: Any) -> bool:
+        spool: Spooled | None = delivery.spool
         record = delivery.record
         passes = may_pass(error)
         if spool is not None and passes:
