@@ -274,7 +274,7 @@ def measure_drop_oldest(findings: Findings, scratch: Path, scale: float) -> None
 
 
 VICTIM = """
-import sys
+import os, sys
 from kafka_throttle import Producer, Rule, Spill, Throttle
 bootstrap, directory, first = sys.argv[1], sys.argv[2], int(sys.argv[3])
 rule = Rule("*", Spill(directory, when="always", commit="record"))
@@ -282,7 +282,7 @@ producer = Producer({"bootstrap.servers": bootstrap, "acks": "all"}, throttle=Th
 number = first
 while True:
     producer.produce("killed", b"%010d" % number, b"k%d" % (number % 20))
-    sys.stdout.buffer.raw.write(b"%010d\\n" % number)
+    os.write(1, b"%010d\\n" % number)
     number += 1
     if number % 50 == 0:
         producer.poll(0)

@@ -23,8 +23,10 @@ from kafka_throttle._publish import logger
 from kafka_throttle._records import record_of
 from kafka_throttle._shedding.books import Books
 from kafka_throttle._shedding.delivery import Delivery
+from kafka_throttle._shedding.flushing import Flushing
 from kafka_throttle._shedding.pump import Pump
 from kafka_throttle._shedding.spooled import Entry, Spooled
+from kafka_throttle._shedding.topics import FreeTopics
 from kafka_throttle._shedding.way import Way
 from kafka_throttle.exceptions import CallbackReentryError, SpoolError
 
@@ -44,11 +46,6 @@ _Late = tuple[Way, "Record", Any]
 _WAIT = 0.002
 # Records that were admitted so long ago, in seconds, are the application's present ones.
 _RECENTLY = 0.25
-# A producer that is closed waits so long, in seconds, for what is on disk and does not move.
-_PATIENCE = 2.0
-# flush() looks this often, in seconds, at what is kept.
-_SLICE = 0.02
-_MOST_TOPICS = 4096
 _NO_KEYWORDS: dict[str, Any] = {}
 # Records that are taken from a keeper at once.
 _PORTION = 256
@@ -98,7 +95,6 @@ class Shedding:
         )
         self.pump: Pump | None = None
         self._closed = self._ended = False
-        self._free: set[str] | None = None
         self._late: dict[int, list[_Late]] = {}
         self._ways: dict[int, Way] = {}
         self._turn = 0
@@ -121,6 +117,8 @@ class Shedding:
                 way.close()
             raise
         self.ways = list(self._ways.values())
+        self._flushing = Flushing(admission, self.ways, self.commit)
+        self._topics = FreeTopics(admission, self.ways, self.books.lock)
         for rule in throttle.rules:
             _log_approval(rule)
         self._producer: Callable[[], Any] | None = None
@@ -162,7 +160,7 @@ class Shedding:
         if way.follows:
             args, kwargs = _call_of(record, Delivery(way, record))
         if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
-            return self._let_pass(way, record.topic)
+            return self._topics.let_way_pass(way, record.topic)
         admission.refuse_unpolled(record.topic, args, kwargs)
         try:
             if self._at_work(self._take, way, record, producer):
@@ -186,7 +184,7 @@ class Shedding:
                 self._help(producer, way)
             return taken
         finally:
-            self._hold_back(way)
+            self._topics.hold_back(way)
 
     def _help(self, producer: Any, way: Way) -> None:
         """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
@@ -283,50 +281,11 @@ class Shedding:
 
     def let_pass(self, topic: str, rank: int) -> None:
         """Let a topic that waits for nothing pass the gate while it is restricted."""
-        if self._free is None:
-            return
-        if not self._admission.scarce:
-            self.restrict()
-        with self.books.lock:
-            self._add_free(topic, rank)
-
-    def _add_free(self, topic: str, rank: int) -> bool:
-        free = self._free
-        if free is None or len(free) >= _MOST_TOPICS or (rank and self._admission.scarce):
-            return False
-        free.add(topic)
-        return True
-
-    def _let_pass(self, way: Way, topic: str) -> None:
-        if self._free is None:
-            return
-        with self.books.lock:  # whoever has a record wait from now on takes the topic back
-            if way.clear and self._add_free(topic, way.rank):
-                way.passing.add(topic)
-
-    def _hold_back(self, way: Way) -> None:
-        """Have every record of a way come to `offer`, if something waits there."""
-        if way.clear:
-            return
-        with self.books.lock:  # the pump may be lifting the restriction right now
-            if self._free is None:
-                self.restrict()
-            else:
-                self._free -= way.passing
-                way.passing.clear()
+        self._topics.let_pass(topic, rank)
 
     def restrict(self) -> None:
         """Restrict the gate to topics that are known to be free while a way is not clear; else lift that."""
-        with self.books.lock:
-            if self._admission.draining:
-                return
-            if all(way.clear for way in self.ways) and not self._admission.scarce:
-                self._free = None
-                for way in self.ways:
-                    way.passing.clear()
-            elif self._free is None:
-                self._free = set()
-            self._admission.gate.restrict(self._free)
+        self._topics.restrict()
 
     # ---- the pump's side
 
@@ -468,65 +427,12 @@ class Shedding:
                     self._at_work(spooled.commit)
 
     def flush(self, seconds: float, serve: Callable[[float], int]) -> int:
-        """Wait until nothing is kept any more and the client has delivered everything.
-
-        Args:
-            seconds: Longest wait; below 0: as long as records move, and for as long as the client would keep one.
-            serve: Runs callbacks for so many seconds, and returns how many records the client has.
-
-        Returns:
-            Records that are left, with callbacks that have not run.
-
-        Raises:
-            SpoolError: Some are left, and cannot be put on disk either.
-        """
-        with suppress(SpoolError):  # what the client has can be delivered all the same
-            self.commit()
-        settings = self._admission.settings
-        left = self._wait(
-            serve, lambda: settings.message_timeout if seconds < 0 else seconds, again=seconds < 0
-        )
-        if left:
-            self.commit()
-        return left
+        """Wait until nothing is kept any more: see `Flushing.flush`."""
+        return self._flushing.flush(seconds, serve)
 
     def flush_to_close(self, serve: Callable[[float], int]) -> int:
-        """Wait as flush() does, but only moments for what is on disk and does not move: its next owner sends it.
-
-        Args:
-            serve: As for flush().
-
-        Returns:
-            Records that are left.
-        """
-        with suppress(SpoolError):  # close() says so
-            self.commit()
-        settings = self._admission.settings
-        return self._wait(serve, lambda: _PATIENCE if self._safe() else settings.message_timeout, again=True)
-
-    def _wait(self, serve: Callable[[float], int], patience: Callable[[], float], *, again: bool) -> int:
-        """Serve until nothing is left, or the patience is at its end, which begins anew with each record that moves."""
-        clock = self._admission.clock
-        since = clock()
-        left = self._left(serve, 0.0)
-        while left and (remaining := since + patience() - clock()) > 0:
-            before, left = left, self._left(serve, min(_SLICE, remaining))
-            if again and left < before:
-                since = clock()
-        return left
-
-    def _left(self, serve: Callable[[float], int], seconds: float) -> int:
-        """Run callbacks for so many seconds, and return the records that are not done, wherever they move meanwhile."""
-        in_client = serve(seconds)
-        now = self._admission.statistics()
-        # Reports are counted before they are served: what the client had a moment ago may be there still.
-        left = now.held + now.spooled + max(now.in_flight, in_client) + now.deferred_callbacks
-        return left or serve(0.0)
-
-    def _safe(self) -> bool:
-        """Whether all that is left is on disk."""
-        now = self._admission.statistics()
-        return now.held == 0 and now.in_flight <= sum(way.out for way in self.ways)
+        """Wait as flush() does, but not long for what is safe on disk: see `Flushing.flush_to_close`."""
+        return self._flushing.flush_to_close(serve)
 
     def purge(self) -> None:
         """Give up what is held in memory, because the application says so; what is on disk stays."""

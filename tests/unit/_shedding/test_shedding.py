@@ -54,34 +54,34 @@ def hold(way: Way) -> None:
 def test_a_topic_does_not_pass_when_a_record_of_it_begins_to_wait_before_it_is_let_through() -> None:
     shedding, way = make()
     hold(shedding.ways[1])
-    shedding._hold_back(shedding.ways[1])
+    shedding._topics.hold_back(shedding.ways[1])
 
     def other_thread() -> None:
         hold(way)
-        shedding._hold_back(way)
+        shedding._topics.hold_back(way)
 
     shedding.books.lock = Contended(shedding.books.lock, other_thread)  # type: ignore[assignment]
-    shedding._let_pass(way, "kept")
+    shedding._topics.let_way_pass(way, "kept")
 
-    assert shedding._free == set()
+    assert shedding._topics._free == set()
 
 
 def test_a_record_that_waits_restricts_the_gate_though_the_pump_has_just_lifted_that() -> None:
     shedding, way = make()
     hold(shedding.ways[1])
-    shedding._hold_back(shedding.ways[1])
-    shedding._let_pass(way, "kept")
-    assert shedding._free == {"kept"}
+    shedding._topics.hold_back(shedding.ways[1])
+    shedding._topics.let_way_pass(way, "kept")
+    assert shedding._topics._free == {"kept"}
     hold(way)
 
     def pump() -> None:  # it saw that nothing waited, a moment before
-        shedding._free = None
+        shedding._topics._free = None
         shedding._admission.gate.restrict(None)
 
     shedding.books.lock = Contended(shedding.books.lock, pump)  # type: ignore[assignment]
-    shedding._hold_back(way)
+    shedding._topics.hold_back(way)
 
-    assert shedding._free == set()
+    assert shedding._topics._free == set()
 
 
 def test_flush_runs_the_callbacks_of_what_arrived_while_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
