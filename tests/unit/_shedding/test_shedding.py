@@ -60,7 +60,7 @@ def test_a_topic_does_not_pass_when_a_record_of_it_begins_to_wait_before_it_is_l
         hold(way)
         shedding._topics.hold_back(way)
 
-    shedding.books.lock = Contended(shedding.books.lock, other_thread)  # type: ignore[assignment]
+    shedding._topics._lock = Contended(shedding._topics._lock, other_thread)  # type: ignore[assignment]
     shedding._topics.let_way_pass(way, "kept")
 
     assert shedding._topics._free == set()
@@ -78,7 +78,7 @@ def test_a_record_that_waits_restricts_the_gate_though_the_pump_has_just_lifted_
         shedding._topics._free = None
         shedding._admission.gate.restrict(None)
 
-    shedding.books.lock = Contended(shedding.books.lock, pump)  # type: ignore[assignment]
+    shedding._topics._lock = Contended(shedding._topics._lock, pump)  # type: ignore[assignment]
     shedding._topics.hold_back(way)
 
     assert shedding._topics._free == set()
