@@ -82,9 +82,10 @@ class Books:
     def note(self, event: Callable[..., Event], record: Record, **details: str) -> None:
         """Have the hooks told of a record, if there are any."""
         if self.watched:
-            self._unpublished.append(
-                event(at=time.monotonic(), topic=record.topic, bytes=record.size, **details)
-            )
+            with self.lock:  # publish() takes the list away
+                self._unpublished.append(
+                    event(at=time.monotonic(), topic=record.topic, bytes=record.size, **details)
+                )
 
     def report(self, record: Record, error: KafkaError) -> None:
         """Have the callback of a record called in the user's next poll()."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from kafka_throttle._publish import Publisher
 from kafka_throttle._records import record_of
 from kafka_throttle._shedding.books import Books
 from kafka_throttle._shedding.held import Held
+from kafka_throttle.events import RecordReplayed
 
 
 def make(policy: DropOldest | DropNewest) -> Held:
@@ -73,3 +75,20 @@ def test_records_in_the_hands_of_the_pump_count_as_held() -> None:
 
     assert held.waiting == 2
     assert held._books.ledger.shed.records == 1
+
+
+def test_no_event_is_lost_that_another_thread_notes_while_they_are_published() -> None:
+    seen: list[Any] = []
+    gate: Any = SimpleNamespace(deferred=deque())
+    books = Books(gate, Publisher("test", [seen.append]), lambda topic: "me", None)
+    publishing = books.lock.acquire()
+    noting = threading.Thread(target=books.note, args=(RecordReplayed, record(b"value")))
+    noting.start()
+    noting.join(0.05)
+
+    assert publishing
+    assert books._unpublished == []  # it waits for its turn
+    books.lock.release()
+    noting.join()
+    books.publish()
+    assert [type(event) for event in seen] == [RecordReplayed]
