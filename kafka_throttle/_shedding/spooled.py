@@ -88,7 +88,7 @@ class Spooled:
         self._ready: list[Entry] = []
         self._failed: list[Entry] = []
         self._acknowledged: list[int] = []
-        self._own_from = self.spool.opened_at
+        self._own_from = self._next = self.spool.opened_at
         self._lost = self.spool.lost_records
         self._complained = False
         self._always = policy.when == "always"
@@ -123,26 +123,34 @@ class Spooled:
             record: The record.
             offered: Whether it comes from produce(), and not from a failed delivery.
         """
-        topic, value, key, partition, timestamp, headers, callback, size, *_ = record
+        topic, value, key, partition, timestamp, headers, *_ = record
         with self._lock:
             try:
                 sequence = self.spool.append(topic, key, value, headers, timestamp, partition)
             except (SpoolError, ValueError) as error:
                 self._complain(error)
                 return False
-            self._groups.add(group_of(topic, key, partition))
-            if callback is not None:
-                self._callbacks.add(sequence, callback)
-            if offered:
-                self._unposted += 1
-                self._unposted_bytes += size
-            else:
-                with self._books.lock:
-                    self._books.ledger.spooled.add(1, size)
+            except BaseException:  # Ctrl-C: produce() raises, and the record may be in the spool all the same
+                if self.spool.next_sequence > self._next:
+                    self._enter(record, self._next, offered=offered)
+                raise
+            self._enter(record, sequence, offered=offered)
         self._complained = False
         if self._books.watched:
             self._books.note(RecordSpilled, record, directory=self.policy.directory)
         return True
+
+    def _enter(self, record: Record, sequence: int, *, offered: bool) -> None:
+        self._next = sequence + 1
+        self._groups.add(group_of(record.topic, record.key, record.partition))
+        if record.callback is not None:
+            self._callbacks.add(sequence, record.callback)
+        if offered:
+            self._unposted += 1
+            self._unposted_bytes += record.size
+        else:
+            with self._books.lock:
+                self._books.ledger.spooled.add(1, record.size)
 
     def post(self) -> None:
         """Enter into the ledger what was put on disk since: the ledger's lock for each record would cost too much."""

@@ -163,8 +163,8 @@ class Catalogue:
             self._connection.execute("PRAGMA wal_checkpoint(FULL)")
 
     def _write(self, statement: str, rows: list[tuple[int, bytes]] | list[tuple[int]]) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
+        try:  # Ctrl-C may come with the very end of the first call
+            self._connection.execute("BEGIN IMMEDIATE")
             self._connection.executemany(statement, rows)
             self._connection.execute("COMMIT")
         except BaseException:  # raised again: half a change must not be kept

@@ -164,6 +164,14 @@ class Intake:
                 self.commit()
         return sequence
 
+    @property
+    def next_sequence(self) -> int:
+        """The sequence of the next record."""
+        if self._each:
+            return max(self._first, self._writer.committed)
+        with self._lock:
+            return self._first + len(self._rows)
+
     def _make_tight_room(self, size: int) -> None:
         """Commit what waits: it may need less room than was reckoned.
 
@@ -186,6 +194,7 @@ class Intake:
         needed = 2 * size + _ALONE_OVERHEAD
         with self._disk:
             self._face_closed()
+            self._first = max(self._first, self._writer.committed)  # Ctrl-C may have come between the two
             if self._room < needed:
                 self._writer.measure()
                 self._make_room()

@@ -7,6 +7,8 @@ from collections import deque
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from kafka_throttle import Spill
 from kafka_throttle._publish import Publisher
 from kafka_throttle._records import record_of
@@ -15,8 +17,6 @@ from kafka_throttle._shedding.spooled import Spooled
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 
 def make(policy: Spill) -> Spooled:
@@ -50,3 +50,50 @@ def test_records_come_in_order_with_their_callbacks_when_somebody_looks_for_old_
 
     assert [record.value for _, record in entries] == [b"%d" % number for number in range(600)]
     assert [record.callback for _, record in entries] == callbacks
+
+
+@pytest.mark.parametrize("commit", ["group", "record"])
+def test_a_record_that_was_on_disk_when_ctrl_c_came_is_accounted_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    spooled = make(Spill(str(tmp_path), commit=commit))
+    append = spooled.spool.append
+
+    def interrupted(*args: Any) -> int:
+        append(*args)
+        monkeypatch.setattr(spooled.spool, "append", append)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(spooled.spool, "append", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        spooled.take(record_of("kept", b"1"))  # type: ignore[arg-type]
+    spooled.take(record_of("kept", b"2"))  # type: ignore[arg-type]
+    spooled.post()
+    assert (spooled.waiting, spooled._books.ledger.spooled.records) == (2, 2)
+
+    entries = spooled.next(10)
+    spooled.moved(entries)
+    spooled.close()
+
+    assert [record.value for _, record in entries] == [b"1", b"2"]
+    assert (spooled.waiting, spooled._books.ledger.spooled.records) == (0, 0)
+
+
+@pytest.mark.parametrize("commit", ["group", "record"])
+def test_a_record_that_was_not_on_disk_when_ctrl_c_came_is_not_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, commit: str
+) -> None:
+    spooled = make(Spill(str(tmp_path), commit=commit))
+
+    def interrupted(*_: Any) -> int:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(spooled.spool, "append", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            spooled.take(record_of("kept", b"1"))  # type: ignore[arg-type]
+    spooled.take(record_of("kept", b"2"))  # type: ignore[arg-type]
+
+    assert [record.value for _, record in spooled.next(10)] == [b"2"]
+    assert spooled.waiting == 1
+    spooled.close()

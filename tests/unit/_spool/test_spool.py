@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kafka_throttle._spool import Files, Spool
+from kafka_throttle._spool.catalogue import Catalogue, State
 from kafka_throttle.exceptions import SpoolError, SpoolFull
 
 if TYPE_CHECKING:
@@ -356,3 +357,29 @@ def test_repr_shows_state(opened: Opener, directory: Path) -> None:
     spool = opened()
     fill(spool, 2)
     assert f"<Spool {str(directory)!r}, 2 records, {spool.disk_bytes} bytes on disk>" == repr(spool)
+
+
+def test_a_catalogue_goes_on_after_ctrl_c_at_the_beginning_of_a_change(directory: Path) -> None:
+    class Interrupted:
+        def __init__(self, connection: Any) -> None:
+            self.connection = connection
+
+        def execute(self, statement: str) -> None:
+            self.connection.execute(statement)
+            raise KeyboardInterrupt
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.connection, name)
+
+    directory.mkdir()
+    catalogue = Catalogue(directory, Files(), "off")
+    connection = catalogue._connection
+    catalogue._connection = Interrupted(connection)  # type: ignore[assignment]
+    with pytest.raises(KeyboardInterrupt):
+        catalogue.save((), State(next_sequence=7))
+    catalogue._connection = connection
+
+    catalogue.save((), State(next_sequence=8))
+
+    assert catalogue.load().state == State(next_sequence=8)
+    catalogue.close()
