@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +30,7 @@ from kafka_throttle.statistics import snapshot_of
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kafka_throttle._adapters.acks import Counts
     from kafka_throttle._adapters.confluent import ClientSettings
@@ -50,6 +50,8 @@ _SLICE = 0.005
 _PORTION = 0.001
 # For so long, in seconds, a waiting caller waits for more than a little room.
 _TRICKLE = 0.01
+# A poll of ours is waited for so long at most, in seconds.
+_ALONE = 0.05
 _NO_ROOM = Room(0, 0)
 _EMPTY = Ledger()
 _ROOM_FOR_ONE = Room(1, 0, paced=True)
@@ -397,6 +399,19 @@ class Admission:
         finally:
             self.gate.deferring = 0
             self._polling.release()
+
+    @contextmanager
+    def polling_alone(self) -> Iterator[None]:
+        """Keep the facade from polling meanwhile, so that callbacks run in the order of the reports.
+
+        What another thread polls now is waited for; not for ever, as this may be a handler that interrupted it.
+        """
+        alone = self._polling.acquire(timeout=_ALONE)
+        try:
+            yield
+        finally:
+            if alone:
+                self._polling.release()
 
     def call(self, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make one of the client's calls that run callbacks, for the user: what was deferred runs first.

@@ -319,12 +319,13 @@ def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
 def _flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
     """Flush what is held or on disk, too."""
     shedding: Any = admission.shedding
-    left: int = shedding.flush(timeout, partial(_serve_for, admission, forward))
+    left: int = shedding.flush(float(timeout), partial(_serve_for, admission, forward))
     return left
 
 
 def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
-    return _serve_all(admission, forward, (max(0.0, seconds),), {})
+    with admission.polling_alone():
+        return _serve_all(admission, forward, (max(0.0, seconds),), {})
 
 
 def _serve_last(

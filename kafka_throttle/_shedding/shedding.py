@@ -146,8 +146,11 @@ class Shedding:
         Raises:
             Rejected: The last policy refused it.
         """
-        record = record_of(*args, **kwargs)
         admission = self._admission
+        try:
+            record = record_of(*args, **kwargs)
+        except TypeError:  # arguments that produce() does not have
+            record = None
         if record is None or record.size > admission.settings.max_message_bytes:
             return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
         late = self._late.get(get_ident())
@@ -189,7 +192,7 @@ class Shedding:
     def _help(self, producer: Any, way: Way) -> None:
         """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
         now = self._admission.clock()
-        if not way.helds or now < self._help_at or not self._pumping.acquire(blocking=False):
+        if self._closed or not way.helds or now < self._help_at or not self._pumping.acquire(blocking=False):
             return
         try:
             self._help_at = now + _HELP

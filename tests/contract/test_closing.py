@@ -99,6 +99,30 @@ def test_the_client_is_closed_though_a_callback_raises(tmp_path: Path) -> None:
     assert (producer.statistics().state, pumps()) == ("closed", [])
 
 
+def test_nothing_goes_to_the_client_any_more_when_the_time_of_close_is_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    producer, reports = make(DropOldest(), **{"message.timeout.ms": 2000}), Reports()  # type: ignore[arg-type]
+    for value in (b"in the client", b"held", b"held"):
+        producer.produce("kept", value, on_delivery=reports)
+    shedding: Any = producer.__admission__.shedding  # type: ignore[union-attr]
+    stop = shedding.stop
+
+    def stop_late() -> None:
+        time.sleep(0.1)  # many rounds of the pump
+        stop()
+
+    monkeypatch.setattr(shedding, "stop", stop_late)
+    producer.close(timeout=0)
+
+    outcomes = [(error.name(), value) for error, value in reports]
+    assert outcomes == [
+        ("_PURGE_QUEUE", b"in the client"),
+        ("_QUEUE_FULL", b"held"),
+        ("_QUEUE_FULL", b"held"),
+    ]
+
+
 def test_a_forgotten_producer_gives_its_directory_free_with_all_that_it_kept(tmp_path: Path) -> None:
     producer = make(Spill(str(tmp_path)), **{"message.timeout.ms": 100})  # type: ignore[arg-type]
     for number in range(10):

@@ -414,10 +414,19 @@ def test_a_batch_goes_through_the_policy_of_its_topic(make: Makers) -> None:
 def test_what_the_client_refuses_it_refuses_in_its_own_words(make: Makers) -> None:
     producer = make(DropOldest(10))
     producer.produce("kept", b"first")
-    for bad in ({"value": 5}, {"headers": {"a": 5}}, {"partition": "1"}, {"value": bytearray(b"x")}):
-        with pytest.raises(TypeError):
+    wrong: tuple[dict[str, Any], ...] = (
+        {"value": 5},
+        {"headers": {"a": 5}},
+        {"partition": "1"},
+        {"value": bytearray(b"x")},
+        {"nonsense": 1},
+    )
+    for bad in wrong:
+        with pytest.raises(TypeError, match=r"^(?!.*record_of)"):
             producer.produce("kept", **bad)
-    assert places(producer.statistics()) == {"in_flight": 1, "rejected": 4}
+    with pytest.raises(TypeError, match="NoneType"):
+        producer.flush(None)  # type: ignore[arg-type]
+    assert places(producer.statistics()) == {"in_flight": 1, "rejected": 5}
 
 
 def test_text_is_kept_as_bytes(make: Makers) -> None:
