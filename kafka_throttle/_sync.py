@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import types
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -94,13 +95,11 @@ class Producer(STOCK):
             admission.shedding = _shedding(admission, conf)
         _stand_in(conf, admission)
         meter.prepare(conf, admission.gate)
-        try:
-            with meter.constructing():
-                super().__init__(conf)
-        except BaseException:
+        with ExitStack() as undo, meter.constructing():
             if admission.shedding is not None:
-                admission.shedding.close()
-            raise
+                undo.callback(admission.shedding.close)
+            super().__init__(conf)
+            undo.pop_all()
         self.__admission__ = admission
         self.__gate__ = admission.gate  # type: ignore[assignment]
         if isinstance(admission.gate, PureGate):

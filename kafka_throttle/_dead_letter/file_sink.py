@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from kafka_throttle._dead_letter.files import Files, mapped, open_private, same_file, write_whole
@@ -48,14 +49,12 @@ class FileSink:
         self._descriptor: int | None = None
         self._end = -1
         self._closed = False
-        try:
-            with mapped("open the file of dead letters", self._files.path):
-                self._files.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                with self._files.locked():
-                    self._files.repair(self._opened())
-        except BaseException:
-            self._let_go()
-            raise
+        with ExitStack() as undo, mapped("open the file of dead letters", self._files.path):
+            undo.callback(self._let_go)
+            self._files.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._files.locked():
+                self._files.repair(self._opened())
+            undo.pop_all()
         _open_sinks.add(self)
 
     def __repr__(self) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import fcntl
 import os
 import stat
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,14 +129,13 @@ def open_private(path: Path, flags: int, *, like: Path) -> int:
     """
     # Without O_NONBLOCK a pipe would be waited for.
     descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK, 0o600)
-    try:
+    with ExitStack() as undo:
+        undo.callback(os.close, descriptor)
         _require_regular(descriptor, path)
         if os.geteuid() == 0 and like.exists():
             owner = like.stat()
             os.fchown(descriptor, owner.st_uid, owner.st_gid)
-    except BaseException:
-        os.close(descriptor)
-        raise
+        undo.pop_all()
     return descriptor
 
 

@@ -10,7 +10,7 @@ import random
 import threading
 import time
 import weakref
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -99,10 +99,10 @@ class Shedding:
         self._ways: dict[int, Way] = {}
         self._turn = 0
         self._ticket = 0
-        try:
+        with ExitStack() as undo:
             for rule in throttle.rules:
                 if rule.tracked:
-                    self._ways[id(rule)] = Way(
+                    way = self._ways[id(rule)] = Way(
                         rule,
                         admission.rank_of(rule),
                         self.books,
@@ -112,10 +112,8 @@ class Shedding:
                         draw,
                         self._at_work,
                     )
-        except BaseException:
-            for way in self._ways.values():
-                way.close()
-            raise
+                    undo.callback(way.close)
+            undo.pop_all()
         self.ways = list(self._ways.values())
         self._flushing = Flushing(admission, self.ways, self.commit)
         self._topics = FreeTopics(admission, self.ways, self.books.lock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import zlib
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import KafkaError
@@ -103,13 +104,12 @@ class Way:
         self.end: Policy | None = None
         self.links: list[Any] = []
         self.failure_links: list[Any] = []
-        try:
+        with ExitStack() as undo:
+            undo.callback(self.close)
             self.links = self._links_of(rule.policy)
             if rule.on_failure is not None:
                 self.failure_links = self._links_of(rule.on_failure)
-        except BaseException:
-            self.close()
-            raise
+            undo.pop_all()
         self.always = any(spooled.policy.when == "always" for spooled in self.spools)
         first = self.links[0] if self.links else None
         self.write_ahead: Spooled | None = first if self.always and isinstance(first, Spooled) else None

@@ -17,9 +17,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sqlite3
+from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import quote
 
@@ -81,16 +81,14 @@ class Files:
             check_same_thread=False,
             timeout=5.0,
         )
-        try:
-            with legible():
-                # What a damaged or hostile schema could do is closed.
-                connection.execute("PRAGMA trusted_schema = OFF")
-                connection.execute("PRAGMA cell_size_check = ON")
-                if not immutable:
-                    connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
-        except BaseException:
-            connection.close()
-            raise
+        with ExitStack() as undo, legible():
+            undo.callback(connection.close)
+            # What a damaged or hostile schema could do is closed.
+            connection.execute("PRAGMA trusted_schema = OFF")
+            connection.execute("PRAGMA cell_size_check = ON")
+            if not immutable:
+                connection.execute(f"PRAGMA synchronous = {fsync.upper()}")
+            undo.pop_all()
         return connection
 
     def rename(self, source: Path, target: Path) -> None:
@@ -99,7 +97,7 @@ class Files:
 
     def unlink(self, path: Path) -> None:
         """Delete a file; it may be gone already."""
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             path.unlink()
 
     def truncate(self, path: Path) -> None:

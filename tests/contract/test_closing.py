@@ -23,7 +23,13 @@ NOWHERE = "127.0.0.1:1"
 
 def make(policy: Policy, bootstrap: str = NOWHERE, **conf: Any) -> Producer:
     rules = [Rule("kept", policy, loss_approved_by="data team, OPS-123")]
-    settings = {"bootstrap.servers": bootstrap, "log_level": 0, "linger.ms": 1, **conf}
+    settings = {
+        "bootstrap.servers": bootstrap,
+        "client.id": "closing",
+        "log_level": 0,
+        "linger.ms": 1,
+        **conf,
+    }
     return Producer(settings, throttle=Throttle(rules=rules, limit=Fixed(1), burst=0))
 
 
@@ -108,10 +114,20 @@ def test_nothing_goes_to_the_client_any_more_when_the_time_of_close_is_up(
     shedding: Any = producer.__admission__.shedding  # type: ignore[union-attr]
     stop = shedding.stop
 
+    step, rounds = shedding.step, threading.Semaphore(0)
+
+    def counted(producer: Producer) -> int:
+        rounds.release()
+        moved: int = step(producer)
+        return moved
+
     def stop_late() -> None:
-        time.sleep(0.1)  # many rounds of the pump
+        monkeypatch.setattr(shedding, "stop", stop)
+        for _ in range(20):
+            assert rounds.acquire(timeout=30)
         stop()
 
+    monkeypatch.setattr(shedding, "step", counted)
     monkeypatch.setattr(shedding, "stop", stop_late)
     producer.close(timeout=0)
 

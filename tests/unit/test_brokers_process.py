@@ -113,8 +113,7 @@ FORK = """
 if os.fork() == 0:
     os.setsid()
     sys.stdout.close()
-    import time
-    time.sleep(5)
+    sys.stdin.read()  # to the end of the test
     os._exit(0)
 """
 
