@@ -22,7 +22,7 @@ class OptionalBuildExt(build_ext):
 
 setup(
     ext_modules=[
-        Extension("kafka_throttle._core._gate", ["kafka_throttle/_core/_gate.c"], optional=True),
+        Extension("kafka_throttle._gates._gate", ["kafka_throttle/_gates/_gate.c"], optional=True),
         Extension("kafka_throttle._adapters._acks", ["kafka_throttle/_adapters/_acks.c"], optional=True),
     ],
     cmdclass={"build_ext": OptionalBuildExt},

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from kafka_throttle._adapters.acks import Counts
     from kafka_throttle._adapters.confluent import ClientSettings
-    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._gates.gate import Gate
     from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._throttle import Rule, Throttle
     from kafka_throttle.events import Event

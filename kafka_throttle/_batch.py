@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kafka_throttle._admission import Admission
-    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._gates.gate import Gate
 
 __all__ = ["produce_batch", "produce_each", "with_stand_ins"]
 

@@ -2,7 +2,7 @@
 
 From produce() to the outcome of a record:
 
-1. ``Producer.produce`` is the gate (``_core/gate.py``). Below the edge the record goes straight to the client.
+1. ``Producer.produce`` is the gate (``_gates/gate.py``). Below the edge the record goes straight to the client.
 2. At the edge, `Admission.at_edge` asks the engine for room, waits for it or refuses, as the topic's rule says.
 3. The client sends. Each report is counted by the meter (``_adapters/acks.py``), from which the engine learns how far
    the edge may go; the user's callback runs in the user's own poll() or flush().
@@ -24,14 +24,14 @@ from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._adapters.instrumented import STOCK, next_in_line, traced
 from kafka_throttle._admission import Admission
 from kafka_throttle._batch import produce_batch, with_stand_ins
-from kafka_throttle._core.gate import COMPILED, PureGate, gated_method, gated_poll
+from kafka_throttle._gates.gate import COMPILED, PureGate, gated_method, gated_poll
 from kafka_throttle._registry import register
 
 if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
-    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._gates.gate import Gate
     from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.statistics import Statistics

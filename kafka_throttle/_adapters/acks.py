@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 from confluent_kafka import cimpl
 
 from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, count_transient
-from kafka_throttle._core.gate import COMPILED, PureGate
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
+from kafka_throttle._gates.gate import COMPILED, PureGate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._gates.gate import Gate
 
 __all__ = ["Counts", "InterceptedAcks", "Meter", "ReportedAcks", "make_meter"]
 

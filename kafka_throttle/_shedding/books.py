@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from confluent_kafka import KafkaError
 
-    from kafka_throttle._core.gate import Gate
+    from kafka_throttle._gates.gate import Gate
     from kafka_throttle._publish import Publisher
     from kafka_throttle._records import Record
     from kafka_throttle.events import Event

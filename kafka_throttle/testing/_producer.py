@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError
 
 from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._admission import Admission
-from kafka_throttle._core.gate import PureGate
+from kafka_throttle._gates.gate import PureGate
 from kafka_throttle._shedding.pump import Pump
 from kafka_throttle._shedding.shedding import Shedding
 from kafka_throttle._throttle import Throttle
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
-    from kafka_throttle._core.gate import Gate
     from kafka_throttle._core.window import Reading
+    from kafka_throttle._gates.gate import Gate
     from kafka_throttle.statistics import Statistics
     from kafka_throttle.testing._path import SimulatedPath
 

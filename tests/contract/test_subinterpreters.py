@@ -8,10 +8,10 @@ import sys
 
 import pytest
 
-from kafka_throttle._core.gate import COMPILED
+from kafka_throttle._gates.gate import COMPILED
 
 MODULES = {
-    "kafka_throttle._core._gate": "kafka_throttle's compiled gate cannot be used in a sub-interpreter",
+    "kafka_throttle._gates._gate": "kafka_throttle's compiled gate cannot be used in a sub-interpreter",
     "kafka_throttle._adapters._acks": "kafka_throttle's interceptor cannot be used in a sub-interpreter",
 }
 SCRIPT = """

@@ -14,8 +14,8 @@ from kafka_throttle import AIMD, Fixed, Reject, Rule, Throttle
 from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._admission import Admission
 from kafka_throttle._core.engine import Engine, Room
-from kafka_throttle._core.gate import COMPILED, PureGate, gated_method
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
+from kafka_throttle._gates.gate import COMPILED, PureGate, gated_method
 from kafka_throttle.events import Event, LimitDecreased, LimitIncreased
 from kafka_throttle.exceptions import Rejected
 from kafka_throttle.testing import Outcome, VirtualClock

@@ -13,8 +13,8 @@ import pytest
 from kafka_throttle import Block, Fixed, Reject, Rule, Throttle
 from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._admission import Admission
-from kafka_throttle._core.gate import PureGate
 from kafka_throttle._core.window import Reading
+from kafka_throttle._gates.gate import PureGate
 from kafka_throttle.events import ThrottlingStarted
 from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
 from kafka_throttle.testing import VirtualClock

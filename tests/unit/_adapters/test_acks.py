@@ -11,8 +11,8 @@ import pytest
 from confluent_kafka import KafkaError, KafkaException, cimpl
 
 from kafka_throttle._adapters.acks import InterceptedAcks, ReportedAcks, interceptors
-from kafka_throttle._core.gate import COMPILED, PureGate
 from kafka_throttle._core.window import BUCKETS, bucket_of
+from kafka_throttle._gates.gate import COMPILED, PureGate
 from kafka_throttle.brokers.mock import ApiKey, MockKafka
 
 if TYPE_CHECKING:

@@ -25,8 +25,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kafka_throttle._core.pure_gate import PureGate
-from kafka_throttle._core.signatures import POLL, PRODUCE
+from kafka_throttle._gates.pure_gate import PureGate
+from kafka_throttle._gates.signatures import POLL, PRODUCE
 
 if TYPE_CHECKING:
     import inspect
@@ -115,7 +115,7 @@ def _compiled() -> Any:
     if os.environ.get("KAFKA_THROTTLE_PURE", "0").lower() not in {"", "0", "false", "no", "off"}:
         return None
     try:
-        return importlib.import_module("kafka_throttle._core._gate")
+        return importlib.import_module("kafka_throttle._gates._gate")
     except ImportError:
         return None
 

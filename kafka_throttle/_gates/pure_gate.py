@@ -1,4 +1,4 @@
-"""The gate in pure Python: the equal twin of the compiled one; see kafka_throttle._core.gate."""
+"""The gate in pure Python: the equal twin of the compiled one; see kafka_throttle._gates.gate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from kafka_throttle._core.signatures import POLL, PRODUCE
+from kafka_throttle._gates.signatures import POLL, PRODUCE
 
 if TYPE_CHECKING:
     from collections import deque
@@ -18,7 +18,7 @@ __all__ = ["PureGate"]
 
 
 class PureGate:
-    """The gate in pure Python; see kafka_throttle._core.gate.
+    """The gate in pure Python; see kafka_throttle._gates.gate.
 
     Args:
         forward_to: The client's produce, as a function of the producer and the arguments.

@@ -19,14 +19,14 @@ from confluent_kafka import cimpl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafka_throttle._core import gate as gate_module
-from kafka_throttle._core.gate import PureGate, gated_method, gated_poll
+from kafka_throttle._gates import gate as gate_module
+from kafka_throttle._gates.gate import PureGate, gated_method, gated_poll
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 try:
-    COMPILED: Any = importlib.import_module("kafka_throttle._core._gate")
+    COMPILED: Any = importlib.import_module("kafka_throttle._gates._gate")
 except ImportError:
     COMPILED = None
 

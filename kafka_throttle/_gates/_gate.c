@@ -220,7 +220,7 @@ static PyType_Slot report_slots[] = {
 };
 
 static PyType_Spec report_spec = {
-    .name = "kafka_throttle._core._gate.Report",
+    .name = "kafka_throttle._gates._gate.Report",
     .basicsize = sizeof(StandIn),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_VECTORCALL | Py_TPFLAGS_DISALLOW_INSTANTIATION |
              Py_TPFLAGS_IMMUTABLETYPE,
@@ -229,7 +229,7 @@ static PyType_Spec report_spec = {
 
 /* No tp_clear: both members are set for life, and every cycle through them also passes a container that has one. */
 static PyType_Spec standin_spec = {
-    .name = "kafka_throttle._core._gate.StandIn",
+    .name = "kafka_throttle._gates._gate.StandIn",
     .basicsize = sizeof(StandIn),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
              Py_TPFLAGS_DISALLOW_INSTANTIATION | Py_TPFLAGS_IMMUTABLETYPE,
@@ -670,7 +670,7 @@ static PyGetSetDef gate_getset[] = {
 };
 
 static PyType_Slot gate_slots[] = {
-    {Py_tp_doc, "Gate(forward_to, at_edge, deferred, counter=None, poll=None): see kafka_throttle._core.gate."},
+    {Py_tp_doc, "Gate(forward_to, at_edge, deferred, counter=None, poll=None): see kafka_throttle._gates.gate."},
     {Py_tp_new, gate_new},
     {Py_tp_traverse, gate_traverse},
     {Py_tp_dealloc, gate_dealloc},
@@ -681,7 +681,7 @@ static PyType_Slot gate_slots[] = {
 };
 
 static PyType_Spec gate_spec = {
-    .name = "kafka_throttle._core._gate.Gate",
+    .name = "kafka_throttle._gates._gate.Gate",
     .basicsize = sizeof(Gate),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC,
     .slots = gate_slots,
@@ -853,7 +853,7 @@ static PyType_Slot gated_slots[] = {
 };
 
 static PyType_Spec gated_spec = {
-    .name = "kafka_throttle._core._gate.GatedMethod",
+    .name = "kafka_throttle._gates._gate.GatedMethod",
     .basicsize = sizeof(GatedMethod),
     .flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_HAVE_GC | Py_TPFLAGS_HAVE_VECTORCALL |
              Py_TPFLAGS_METHOD_DESCRIPTOR | Py_TPFLAGS_IMMUTABLETYPE, /* the interpreter caches no mutable descriptor */
@@ -907,7 +907,7 @@ static PyModuleDef_Slot module_slots[] = {
 static struct PyModuleDef module = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_gate",
-    .m_doc = "The compiled gate; see kafka_throttle._core.gate.",
+    .m_doc = "The compiled gate; see kafka_throttle._gates.gate.",
     .m_slots = module_slots,
 };
 
