@@ -24,6 +24,7 @@ from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._adapters.instrumented import STOCK, next_in_line, traced
 from kafka_throttle._admission import Admission
 from kafka_throttle._batch import produce_batch, with_stand_ins
+from kafka_throttle._closing import flush_kept, serve_all, serve_last
 from kafka_throttle._gates.gate import COMPILED, PureGate, gated_method, gated_poll
 from kafka_throttle._registry import register
 
@@ -163,9 +164,9 @@ class Producer(STOCK):
             return super().flush(*args, **kwargs)
         left: int
         if admission.shedding is None:
-            left = admission.call("flush", _serve_all, admission, super().flush, args, kwargs)
+            left = admission.call("flush", serve_all, admission, super().flush, args, kwargs)
         else:
-            left = admission.call("flush", _flush_kept, admission, super().flush, *args, **kwargs)
+            left = admission.call("flush", flush_kept, admission, super().flush, *args, **kwargs)
         admission.tend()
         return left
 
@@ -225,7 +226,7 @@ class Producer(STOCK):
                 super().purge()
         flush_first = (super().flush, super().purge) if timeout is None else None
         closed: bool = admission.call(
-            "close", _serve_last, admission, super().close, args, kwargs, flush_first
+            "close", serve_last, admission, super().close, args, kwargs, flush_first
         )
         if raised is not None:
             raise raised
@@ -238,7 +239,7 @@ class Producer(STOCK):
         if admission.orphaned:
             return None
         return admission.call(
-            "__exit__", _serve_last, admission, super().__exit__, args, {}, (super().flush, super().purge)
+            "__exit__", serve_last, admission, super().__exit__, args, {}, (super().flush, super().purge)
         )
 
     def __len__(self) -> int:
@@ -293,19 +294,6 @@ def _stand_in(conf: dict[str, Any], admission: Admission) -> None:
         conf["logger"] = _DeferringLogger(gate, conf["logger"])
 
 
-def _serve_all(
-    admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """Run every callback, those that were deferred and those that the client has; raise one exception, as it does."""
-    raised = admission.run_all_deferred()
-    result = forward(*args, **kwargs)
-    # Another thread's wait may have put some off meanwhile.
-    raised = admission.run_all_deferred() or raised
-    if raised is not None:
-        raise raised
-    return result
-
-
 def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
     """Return what keeps, follows or gives up records, which only some configurations need and pay the import of."""
     from kafka_throttle._shedding.check import check_client  # noqa: PLC0415
@@ -313,66 +301,6 @@ def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
 
     check_client(conf, admission.throttle)
     return Shedding(admission, admission.throttle, conf, conf.get("on_delivery"))
-
-
-def _flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
-    """Flush what is held or on disk, too."""
-    shedding: Any = admission.shedding
-    left: int = shedding.flush(float(timeout), partial(_serve_for, admission, forward))
-    return left
-
-
-def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
-    with admission.polling_alone():
-        return _serve_all(admission, forward, (max(0.0, seconds),), {})
-
-
-def _serve_last(
-    admission: Admission,
-    forward: Callable[..., Any],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    flush_first: tuple[Callable[..., int], Callable[[], None]] | None = None,
-) -> Any:
-    """The same for the call that closes the client, which it does whatever callbacks raise.
-
-    Args:
-        admission: The admission.
-        forward: The call.
-        args: Its arguments.
-        kwargs: Its keywords.
-        flush_first: The client's flush and purge, when what is kept is to be waited for.
-    """
-    raised: Exception | None = None
-    if admission.shedding is not None:
-        admission.shedding.refuse_interrupted("close")
-    if admission.shedding is not None and flush_first is not None and not admission.closed:
-        try:
-            flush, purge = flush_first
-            left = admission.shedding.flush_to_close(partial(_serve_for, admission, flush))
-            admission.shedding.stop()  # or it would hand over again what is purged
-            if left:
-                purge()
-        except Exception as error:  # noqa: BLE001 - a callback's; raised when the client is closed
-            raised = error
-
-    def close(*args: Any, **kwargs: Any) -> Any:
-        shedding = admission.shedding
-        try:
-            if shedding is not None:
-                shedding.stop()
-            return forward(*args, **kwargs)
-        finally:
-            admission.close()
-            if shedding is not None:
-                shedding.close()
-            if isinstance(admission.meter, ReportedAcks):
-                admission.meter.close(admission.gate)
-
-    result = _serve_all(admission, close, args, kwargs)
-    if raised is not None:
-        raise raised
-    return result
 
 
 def _serving(name: str) -> Any:

@@ -1,0 +1,88 @@
+"""The calls that wait for everything: flush() and close() run every callback, and know of what is kept."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from kafka_throttle._adapters.acks import ReportedAcks
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kafka_throttle._admission import Admission
+
+__all__ = ["flush_kept", "serve_all", "serve_last"]
+
+
+def serve_all(
+    admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Run every callback, those that were deferred and those that the client has; raise one exception, as it does."""
+    raised = admission.run_all_deferred()
+    result = forward(*args, **kwargs)
+    # Another thread's wait may have put some off meanwhile.
+    raised = admission.run_all_deferred() or raised
+    if raised is not None:
+        raise raised
+    return result
+
+
+def flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float = -1) -> int:
+    """Flush what is held or on disk, too."""
+    shedding: Any = admission.shedding
+    left: int = shedding.flush(float(timeout), partial(_serve_for, admission, forward))
+    return left
+
+
+def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
+    with admission.polling_alone():
+        return serve_all(admission, forward, (max(0.0, seconds),), {})
+
+
+def serve_last(
+    admission: Admission,
+    forward: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    flush_first: tuple[Callable[..., int], Callable[[], None]] | None = None,
+) -> Any:
+    """The same for the call that closes the client, which it does whatever callbacks raise.
+
+    Args:
+        admission: The admission.
+        forward: The call.
+        args: Its arguments.
+        kwargs: Its keywords.
+        flush_first: The client's flush and purge, when what is kept is to be waited for.
+    """
+    raised: Exception | None = None
+    if admission.shedding is not None:
+        admission.shedding.refuse_interrupted("close")
+    if admission.shedding is not None and flush_first is not None and not admission.closed:
+        try:
+            flush, purge = flush_first
+            left = admission.shedding.flush_to_close(partial(_serve_for, admission, flush))
+            admission.shedding.stop()  # or it would hand over again what is purged
+            if left:
+                purge()
+        except Exception as error:  # noqa: BLE001 - a callback's; raised when the client is closed
+            raised = error
+
+    def close(*args: Any, **kwargs: Any) -> Any:
+        shedding = admission.shedding
+        try:
+            if shedding is not None:
+                shedding.stop()
+            return forward(*args, **kwargs)
+        finally:
+            admission.close()
+            if shedding is not None:
+                shedding.close()
+            if isinstance(admission.meter, ReportedAcks):
+                admission.meter.close(admission.gate)
+
+    result = serve_all(admission, close, args, kwargs)
+    if raised is not None:
+        raise raised
+    return result
