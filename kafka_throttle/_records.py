@@ -12,10 +12,11 @@ from kafka_throttle._core.groups import group_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
 
-__all__ = ["Record", "ShedError", "message_of", "record_of"]
+__all__ = ["Record", "ShedError", "call_of", "message_of", "record_of"]
 
 _NONE_TYPE = type(None)
 _BYTES = (bytes, _NONE_TYPE)
+_NO_KEYWORDS: dict[str, Any] = {}
 # librdkafka's own limits; a partition beyond is refused by the client in its own words.
 _MOST_PARTITION = 2**31 - 1
 _MOST_TIMESTAMP = 2**63 - 1
@@ -113,6 +114,18 @@ def record_of(
             return None
     size = (0 if value is None else len(value)) + (0 if key is None else len(key))
     return Record(topic, value, key, partition, timestamp, headers, callback, size, time.time())
+
+
+def call_of(record: Record, callback: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the produce() call that a record means."""
+    topic, value, key, partition, timestamp, headers, *_ = record
+    args = topic, value, key, partition, callback
+    if headers is None and not timestamp:
+        return args, _NO_KEYWORDS
+    kwargs: dict[str, Any] = {"timestamp": timestamp} if timestamp else {}
+    if headers is not None:
+        kwargs["headers"] = list(headers)
+    return args, kwargs
 
 
 def message_of(record: Record, error: KafkaError) -> Message:

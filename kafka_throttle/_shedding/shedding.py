@@ -12,20 +12,19 @@ import time
 import weakref
 from contextlib import ExitStack, suppress
 from functools import partial
-from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
 
-from kafka_throttle._adapters.confluent import is_refusal
 from kafka_throttle._dead_letter import open_sink
 from kafka_throttle._publish import logger
-from kafka_throttle._records import record_of
+from kafka_throttle._records import call_of, record_of
+from kafka_throttle._shedding.at_work import AtWork
 from kafka_throttle._shedding.books import Books
 from kafka_throttle._shedding.delivery import Delivery
 from kafka_throttle._shedding.flushing import Flushing
+from kafka_throttle._shedding.handing import Handing
 from kafka_throttle._shedding.pump import Pump
-from kafka_throttle._shedding.spooled import Entry, Spooled
 from kafka_throttle._shedding.topics import FreeTopics
 from kafka_throttle._shedding.way import Way
 from kafka_throttle.exceptions import CallbackReentryError, SpoolError
@@ -35,22 +34,11 @@ if TYPE_CHECKING:
 
     from kafka_throttle._admission import Admission
     from kafka_throttle._records import Record
-    from kafka_throttle._shedding.held import Held
     from kafka_throttle._throttle import Rule, Throttle
 
 __all__ = ["Shedding"]
 
-_Result = TypeVar("_Result")
-_Late = tuple[Way, "Record", Any]
-
 _WAIT = 0.002
-# Records that were admitted so long ago, in seconds, are the application's present ones.
-_RECENTLY = 0.25
-_NO_KEYWORDS: dict[str, Any] = {}
-# Records that are taken from a keeper at once.
-_PORTION = 256
-# A caller does the pump's work this often at most, in seconds.
-_HELP = 0.0002
 # The start of a replay is spread over so many seconds: many processes start at once.
 _JITTER = 0.5
 
@@ -95,10 +83,8 @@ class Shedding:
         )
         self.pump: Pump | None = None
         self._closed = self._ended = False
-        self._late: dict[int, list[_Late]] = {}
+        self._at_work = AtWork(self._take_late)
         self._ways: dict[int, Way] = {}
-        self._turn = 0
-        self._ticket = 0
         with ExitStack() as undo:
             for rule in throttle.rules:
                 if rule.tracked:
@@ -120,9 +106,7 @@ class Shedding:
         for rule in throttle.rules:
             _log_approval(rule)
         self._producer: Callable[[], Any] | None = None
-        self._not_before = self._help_at = 0.0
-        self._others_at = -_RECENTLY
-        self._pumping = threading.Lock()
+        self._handing = Handing(admission, self.ways, self.books, self.restrict)
         self._figures: dict[str, Any] = {
             "loss_approvals": {
                 ", ".join(rule.topics): rule.loss_approved_by
@@ -151,15 +135,14 @@ class Shedding:
             record = None
         if record is None or record.size > admission.settings.max_message_bytes:
             return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
-        late = self._late.get(get_ident())
-        if late is not None:
-            return self._put_off(late, way, record, producer)
+        if self._at_work.interrupted:
+            return self._put_off(way, record, producer)
         if way.write_ahead is not None:
             admission.refuse_unpolled(record.topic, args, kwargs)
             if self._at_work(way.write_ahead.take, record):
                 return self._wake()
         if way.follows:
-            args, kwargs = _call_of(record, Delivery(way, record))
+            args, kwargs = call_of(record, Delivery(way, record))
         if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
             return self._topics.let_way_pass(way, record.topic)
         admission.refuse_unpolled(record.topic, args, kwargs)
@@ -182,21 +165,10 @@ class Shedding:
         try:
             taken = way.take(record)
             if taken:
-                self._help(producer, way)
+                self._handing.help(producer, way)
             return taken
         finally:
             self._topics.hold_back(way)
-
-    def _help(self, producer: Any, way: Way) -> None:
-        """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
-        now = self._admission.clock()
-        if self._closed or not way.helds or now < self._help_at or not self._pumping.acquire(blocking=False):
-            return
-        try:
-            self._help_at = now + _HELP
-            self._hand_over(producer, [way])
-        finally:
-            self._pumping.release()
 
     def _once_more(
         self,
@@ -222,34 +194,13 @@ class Shedding:
 
     # ---- signal handlers
 
-    def _at_work(self, work: Callable[..., _Result], *args: Any) -> _Result:
-        """Do work that takes locks; what a signal handler offers in the middle of it is taken when it is done.
-
-        The handler cannot have the locks, which its own thread has, and must not change what is half changed.
-        """
-        ident = get_ident()
-        if ident in self._late:
-            return work(*args)
-        mine = self._late[ident] = []
-        try:
-            return work(*args)
-        finally:
-            try:
-                while mine:
-                    late, mine = mine, []
-                    self._late[ident] = mine
-                    for each in late:
-                        self._take_one_late(*each)
-            finally:
-                del self._late[ident]
-
-    def _put_off(self, late: list[_Late], way: Way, record: Record, producer: Any) -> None:
+    def _put_off(self, way: Way, record: Record, producer: Any) -> None:
         with self.books.lock:
             self.books.ledger.offered.add(1, record.size)
             self.books.ledger.held.add(1, record.size)
-        late.append((way, record, producer))
+        self._at_work.put_off((way, record, producer))
 
-    def _take_one_late(self, way: Way, record: Record, producer: Any) -> None:
+    def _take_late(self, way: Way, record: Record, producer: Any) -> None:
         books = self.books
         with books.lock:
             books.ledger.offered.add(-1, -record.size)
@@ -257,7 +208,7 @@ class Shedding:
         if self._take(way, record, producer):
             return None
         if not way.waits(record.group):
-            args, kwargs = _call_of(record, Delivery(way, record) if way.follows else record.callback)
+            args, kwargs = call_of(record, Delivery(way, record) if way.follows else record.callback)
             with suppress(BufferError, KafkaException):
                 return self._admission.gate.forward(producer, *args, **kwargs)
         with books.lock:  # produce() has returned: the callback is told
@@ -272,7 +223,7 @@ class Shedding:
         Raises:
             CallbackReentryError: This is one.
         """
-        if get_ident() in self._late:
+        if self._at_work.interrupted:
             raise CallbackReentryError(
                 f"{name}() was called from a signal handler that interrupted a call of the same producer, which has to end "
                 "first: set a flag in the handler, or raise an exception"
@@ -295,7 +246,7 @@ class Shedding:
         self._producer = weakref.ref(producer)
         weakref.finalize(producer, self.forget).atexit = False
         if any(way.waiting for way in self.ways):
-            self._not_before = self._admission.clock() + _JITTER * self._draw()
+            self._handing.wait_until(self._admission.clock() + _JITTER * self._draw())
             self._wake()
 
     def _wake(self) -> None:
@@ -332,89 +283,14 @@ class Shedding:
             way.expire()
             way.tidy()
         self.books.publish()
-        waiting = [way for way in self.ways if way.waiting]
-        if not waiting:
-            self.restrict()
-            return 0
-        if self._admission.clock() < self._not_before:
-            return 0
-        with self._pumping:
-            return self._hand_over(producer, waiting)
-
-    def _hand_over(self, producer: Any, waiting: list[Way]) -> int:
-        """Hand over a portion of what waits, of each way in turn; return how many records that were."""
-        admission = self._admission
-        self._turn += 1
-        turn = self._turn % len(waiting)
-        now, ticket = admission.clock(), admission.gate.ticket
-        if ticket != self._ticket:
-            self._others_at = now
-        others = now - self._others_at < _RECENTLY
-        moved = 0
-        for way in sorted(waiting[turn:] + waiting[:turn], key=_rank_of):
-            room = admission.look(producer, rank=way.rank)
-            records = room.records
-            if others and way.spools:  # a record that comes now must not find the client full of old ones
-                records = min(records, int(way.share * admission.engine.limit_records) - way.out)
-            moved += self._move(producer, way, records, room.bytes)
-        self._ticket = ticket + moved
-        return moved
-
-    def _move(self, producer: Any, way: Way, records: int, size: int) -> int:
-        """Hand over as many records of a way, within so many bytes; return how many that were."""
-        moved = 0
-        for keeper in way.keepers:
-            while moved < records and size > 0:
-                try:
-                    entries = keeper.next(min(records - moved, _PORTION))
-                except SpoolError as error:
-                    logger.warning("%s: tried again in a moment", error)
-                    break
-                handed = self._hand(producer, way, keeper, entries, size)
-                moved += handed
-                size -= sum(record.size for _, record in entries[:handed])
-                if handed < len(entries) or not entries:
-                    break
-            if keeper.waiting:
-                break
-        return moved
-
-    def _hand(self, producer: Any, way: Way, keeper: Spooled | Held, entries: list[Entry], size: int) -> int:
-        """Hand a portion to the client, put back what it does not take, and return how many are gone."""
-        forward = self._admission.gate.forward
-        spool = keeper if isinstance(keeper, Spooled) else None
-        gone = first = 0
-        try:
-            for sequence, record in entries:
-                if size <= 0:
-                    break
-                args, kwargs = _call_of(record, Delivery(way, record, sequence, spool))
-                try:
-                    forward(producer, *args, **kwargs)
-                except (KafkaException, TypeError, ValueError, OverflowError) as error:
-                    if not is_refusal(error):
-                        raise
-                    keeper.moved(entries[first:gone])
-                    keeper.refused(entries[gone])
-                    first = gone + 1
-                    self.books.report(record, _kafka_error(error))
-                gone += 1
-                size -= record.size
-        except BufferError:
-            pass  # the client holds reports that nobody has polled for
-        finally:
-            keeper.moved(entries[first:gone])
-            if gone < len(entries):
-                keeper.put_back(entries[gone:])
-        return gone
+        return self._handing.step(producer)
 
     # ---- the rest of the producer's life
 
     @property
     def kept(self) -> int:
         """Records that are neither in the client nor done."""
-        late = sum(map(len, list(self._late.values())))
-        return late + sum(way.kept for way in self.ways)
+        return self._at_work.waiting + sum(way.kept for way in self.ways)
 
     def commit(self) -> None:
         """Put on disk what waits to be.
@@ -422,7 +298,7 @@ class Shedding:
         Raises:
             SpoolError: The disk refuses.
         """
-        if get_ident() not in self._late:  # else a signal handler that came in the middle of an append
+        if not self._at_work.interrupted:  # else a signal handler that came in the middle of an append
             for way in self.ways:
                 for spooled in way.spools:
                     self._at_work(spooled.commit)
@@ -444,7 +320,7 @@ class Shedding:
 
     def stop(self) -> None:
         """End the pump, before the client is closed."""
-        self._closed = True
+        self._closed = self._handing.stopped = True
         if self.pump is not None:
             self.pump.join()
 
@@ -484,7 +360,7 @@ class Shedding:
     def orphan(self) -> None:
         """Let go of everything in a forked child: other threads of the parent may have held the locks."""
         self._closed = self._ended = True
-        self._pumping = threading.Lock()
+        self._handing.orphan()
         self.books.lock = threading.RLock()
         for way in self.ways:
             for spooled in way.spools:
@@ -492,7 +368,7 @@ class Shedding:
 
     def figures(self) -> dict[str, Any]:
         """Bring the ledger up to date, and return what the statistics tell beside it."""
-        if not self._ended and get_ident() not in self._late:
+        if not self._ended and not self._at_work.interrupted:
             self._figures = self._at_work(self._look)
         return self._figures
 
@@ -524,25 +400,3 @@ def _log_approval(rule: Rule) -> None:
     logger.info(
         "%s: %s may lose records, approved by %s", ", ".join(rule.topics), losing, rule.loss_approved_by
     )
-
-
-def _rank_of(way: Way) -> int:
-    return way.rank
-
-
-def _call_of(record: Record, callback: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Return the arguments of the produce() call that a record means."""
-    topic, value, key, partition, timestamp, headers, *_ = record
-    args = topic, value, key, partition, callback
-    if headers is None and not timestamp:
-        return args, _NO_KEYWORDS
-    kwargs: dict[str, Any] = {"timestamp": timestamp} if timestamp else {}
-    if headers is not None:
-        kwargs["headers"] = list(headers)
-    return args, kwargs
-
-
-def _kafka_error(error: Exception) -> KafkaError:
-    if isinstance(error, KafkaException):
-        return error.args[0]  # type: ignore[no-any-return]
-    return KafkaError(KafkaError._INVALID_ARG, f"kafka_throttle: the client refuses the record: {error}")  # noqa: SLF001
