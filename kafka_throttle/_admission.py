@@ -2,35 +2,34 @@
 
 Read `Admission.at_edge` downwards: it is the whole way of such a record, to the client or back to the caller.
 
-Two rules about other people's code. Callbacks of the user run only inside the user's own poll(), flush() and the like;
-when this module has to poll, they are deferred. And a produce() from inside a callback never polls and never waits:
-the client aborts the process there.
+A produce() from inside a callback never polls and never waits: see `Polling`.
 """
 
 from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._adapters.confluent import error_names
 from kafka_throttle._core.engine import Engine, Room
 from kafka_throttle._core.ledger import Ledger
+from kafka_throttle._polling import Polling
 from kafka_throttle._publish import Publisher
+from kafka_throttle._refusals import Refusals
 from kafka_throttle._shedding.delivery import Deferred
 from kafka_throttle._sizes import bytes_of_call
 from kafka_throttle._turnstile import Place, Turnstile
-from kafka_throttle._wording import draining, how_it_stands, too_large, unpolled
 from kafka_throttle.events import LimitDecreased
-from kafka_throttle.exceptions import CallbackReentryError, ForkedProducerError, Rejected
 from kafka_throttle.policies import Block
 from kafka_throttle.statistics import snapshot_of
 
 if TYPE_CHECKING:
     from collections import deque
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from kafka_throttle._adapters.acks import Counts
     from kafka_throttle._adapters.confluent import ClientSettings
@@ -98,27 +97,26 @@ class Admission:
         classes = throttle.classes
         self._ranks = {name: rank for rank, name in enumerate(classes)}
         self._mixed = len(classes) > 1
-        self._client_poll = client_poll
         self.clock = clock
         self._turnstile = Turnstile()
         self._deciding = threading.RLock()
-        self._polling = threading.Lock()
+        self.polling = Polling(self.gate, client_poll, clock, settings.client_id)
         self._busy = False
         self._in_line: set[int] = set()
-        self.orphaned = False
-        self._rejected = self._rejected_bytes = 0
-        self._polled_at = 0.0
+        self.refusals = Refusals(settings, self.gate)
 
     # ---- the way of a record that finds the edge reached
 
     def at_edge(self, producer: Any, *args: Any, **kwargs: Any) -> None:
         """Hand the record to the client when there is room, else do what the topic's rule says."""
-        self._refuse_orphan()
+        self.polling.refuse_orphan()
         topic = args[0] if args else kwargs.get("topic")
         if self.closed or not isinstance(topic, str) or not self.throttle.enabled:
             return self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
         if self.draining:
-            return self._reject(topic, args, kwargs, waited=0.0, reason="draining", policy=None)
+            return self.refusals.reject(
+                self.statistics, topic, args, kwargs, waited=0.0, reason="draining", policy=None
+            )
         rule = self.throttle.rule_for(topic)
         shedding = self.shedding
         if shedding is not None:
@@ -166,7 +164,9 @@ class Admission:
         """
         if isinstance(policy, Block):
             return self._block(policy, producer, topic, args, kwargs, rank, attempt)
-        return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
+        return self.refusals.reject(
+            self.statistics, topic, args, kwargs, waited=0.0, reason="limit", policy=policy
+        )
 
     def _try(
         self,
@@ -179,7 +179,7 @@ class Admission:
     ) -> bool:
         """Hand the record over if there is room for `least`, and open the gate for those that follow."""
         size = bytes_of_call(args, kwargs)
-        self._refuse_what_never_fits(args, kwargs)
+        self.refusals.refuse_what_never_fits(args, kwargs)
         room = self.look(producer, size, rank)
         if room.records < 1 or (room.whole < least and not room.paced):
             return False
@@ -187,7 +187,7 @@ class Admission:
             self.gate.forward(producer, *args, **kwargs)
         except BufferError:
             # The client holds reports that nobody has polled for, or its limits are tighter than ours.
-            self.serve(producer, 0.0)
+            self.polling.serve(producer, 0.0)
             return False
         self._let_follow(room, size, place, rank)
         return True
@@ -210,13 +210,13 @@ class Admission:
         left = room.records - 1
         if len(self._turnstile):
             left -= self._turnstile.grant(left, after=place, rank=rank)
-        if left > 0 and len(self._turnstile) <= (place is not None) and not self.orphaned:
+        if left > 0 and len(self._turnstile) <= (place is not None) and not self.polling.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
     def look(self, producer: Any, size: int = 0, rank: int = 0) -> Room:
         """Ask the engine for room, with fresh counters; publish what it found on the way."""
         now = self.clock()
-        self._serve_now_and_then(producer, now)
+        self.polling.serve_when_due(producer, now, self.engine.period)
         with self._deciding:
             if self._busy:  # a signal handler, in the middle of this very block: let it pass
                 return _ROOM_FOR_ONE
@@ -263,9 +263,13 @@ class Admission:
         """Wait in line until there is room or the time is up."""
         if self._cannot_wait():
             if attempt is not None:  # others of its group wait, and it must not overtake them
-                return self._reject(topic, args, kwargs, waited=0.0, reason="limit", policy=policy)
+                return self.refusals.reject(
+                    self.statistics, topic, args, kwargs, waited=0.0, reason="limit", policy=policy
+                )
             # The client would take the record, and what a callback produces is bounded by the reports that call it.
             return self.gate.forward(producer, *args, **kwargs)
+        trying = partial(self.try_in_line, producer, args, kwargs) if attempt is None else attempt
+        reason = "deadline"
         worthwhile = self._worthwhile(policy)
         self.gate.close()  # nobody overtakes
         started = self.clock()
@@ -277,37 +281,23 @@ class Admission:
                 left = deadline - self.clock()
                 called = place.wait(max(0.0, min(left, _SLICE * 10)))
                 least = worthwhile if self.clock() - started < _TRICKLE else 1
-                if (
-                    called
-                    and not self.draining
-                    and (
-                        attempt(place, least)
-                        if attempt is not None
-                        else self.try_in_line(producer, args, kwargs, place, least)
-                    )
-                ):
-                    return None
                 if self.draining:
-                    return self._reject(
-                        topic,
-                        args,
-                        kwargs,
-                        waited=self.clock() - started,
-                        reason="draining",
-                        policy=policy,
-                    )
+                    reason = "draining"
+                    break
+                if called and trying(place, least):
+                    return None
                 if left <= 0:
                     break
-                self.refuse_unpolled(topic, args, kwargs, self.clock() - started)
+                self.refusals.refuse_unpolled(topic, args, kwargs, self.clock() - started)
                 if place.granted:  # the client had no room for what was granted: back into the line
                     place = self._turnstile.join(rank=rank)
                 elif called:
-                    self.serve(producer, min(left, _SLICE))
+                    self.polling.serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
             self._in_line.discard(get_ident())
-        return self._reject(
-            topic, args, kwargs, waited=self.clock() - started, reason="deadline", policy=policy
+        return self.refusals.reject(
+            self.statistics, topic, args, kwargs, waited=self.clock() - started, reason=reason, policy=policy
         )
 
     def _cannot_wait(self) -> bool:
@@ -318,7 +308,7 @@ class Admission:
         self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, least: int
     ) -> bool:
         """Hand over a record whose caller waits, if there is room or it was granted some."""
-        self._refuse_orphan()
+        self.polling.refuse_orphan()
         if not (self.closed or place.granted):
             return self._try(producer, args, kwargs, place, least, place.rank)
         try:
@@ -329,130 +319,11 @@ class Admission:
             return False
         return True
 
-    def _reject(
-        self,
-        topic: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        *,
-        waited: float,
-        reason: str,
-        policy: Policy | None,
-    ) -> None:
-        self._count_rejected(args, kwargs)
-        if reason == "draining":
-            words, retry_after = draining(topic), None
-        else:
-            words, retry_after = how_it_stands(self.statistics(), topic, waited, policy)
-        raise Rejected(words, topic=topic, reason=reason, waited=waited, retry_after=retry_after)
-
-    def _refuse_what_never_fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        # The client raises BufferError for such a value for ever: waiting for room would never end.
-        value = args[1] if len(args) > 1 else kwargs.get("value")
-        size = len(value) if isinstance(value, (bytes, str)) else 0
-        if size > self.settings.buffer_bytes:
-            self._count_rejected(args, kwargs)
-            topic = args[0] if args else kwargs["topic"]
-            raise Rejected(
-                too_large(topic, size, self.settings.buffer_bytes), topic=topic, reason="too_large"
-            )
-
-    def refuse_unpolled(
-        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], waited: float = 0.0
-    ) -> None:
-        """Refuse a record when too many callbacks wait for the application."""
-        # As with the client, which counts a record until its callback has run.
-        if len(self.gate.deferred) >= self.settings.max_messages:
-            self._count_rejected(args, kwargs)
-            words = unpolled(topic, len(self.gate.deferred))
-            raise Rejected(words, topic=topic, reason="callbacks", waited=waited)
-
-    def _refuse_orphan(self) -> None:
-        if self.orphaned:
-            raise ForkedProducerError(
-                f"this producer ({self.settings.client_id}) was created before os.fork(), and in the child the client "
-                "would send nothing: create a new Producer in the child process"
-            )
-
-    def _count_rejected(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        with self._deciding:
-            self._rejected += 1
-            self._rejected_bytes += bytes_of_call(args, kwargs)
-
-    # ---- polling
-
-    def _serve_now_and_then(self, producer: Any, now: float) -> None:
-        """Poll once a window, so that throttle events are seen and reports do not pile up in the client."""
-        if now - self._polled_at >= self.engine.period:
-            self.serve(producer, 0.0)
-
-    def serve(self, producer: Any, timeout: float) -> None:
-        """Poll the client on the facade's behalf: the user's callbacks are put off."""
-        if self.gate.in_client:
-            return  # a callback, or a signal handler in the client's poll: one more poll would crash the client
-        if not self._polling.acquire(blocking=False):
-            return  # another thread is at it; whose callbacks are deferred can be said of one thread only
-        self._polled_at = self.clock()
-        self.gate.deferring = get_ident()
-        try:
-            self.gate.serve(self._client_poll, producer, timeout)
-        finally:
-            self.gate.deferring = 0
-            self._polling.release()
-
-    @contextmanager
-    def polling_alone(self) -> Iterator[None]:
-        """Keep the facade from polling meanwhile, so that callbacks run in the order of the reports.
-
-        What another thread polls now is waited for; not for ever, as this may be a handler that interrupted it.
-        """
-        alone = self._polling.acquire(timeout=_ALONE)
-        try:
-            yield
-        finally:
-            if alone:
-                self._polling.release()
-
-    def call(self, name: str, method: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make one of the client's calls that run callbacks, for the user: what was deferred runs first.
-
-        Raises:
-            CallbackReentryError: Inside a callback, where the client would abort the process.
-            ForkedProducerError: In a forked child.
-        """
-        if self.gate.in_callback:
-            raise CallbackReentryError(
-                f"{name}() was called from inside a callback of the same producer, where the client would abort the "
-                "process: only produce(), purge() and len() are possible there"
-            )
-        self._refuse_orphan()
-        return self.gate.serve(method, *args, **kwargs)
-
-    def run_deferred(self) -> int:
-        """Run what was deferred, in order; stop at the first exception, as the client's poll() does."""
-        deferred = self.gate.deferred
-        ran = 0
-        while deferred:
-            callback, *arguments = deferred.popleft()
-            ran += 1
-            self.gate.run(callback, *arguments)
-        return ran
-
-    def run_all_deferred(self) -> BaseException | None:
-        """Run what was deferred to the end and return one exception, as the client's flush() does."""
-        raised: BaseException | None = None
-        while self.gate.deferred:
-            try:
-                self.run_deferred()
-            except Exception as error:  # noqa: BLE001 - flush serves the rest and raises one of them
-                raised = error
-        return raised
-
     # ---- the rest of the producer's life
 
     def tend(self) -> None:
         """Open the gate as far as there is room, at a moment when no produce() waits for it."""
-        if self.closed or self.orphaned or len(self._turnstile) or not self.engine.begun:
+        if self.closed or self.polling.orphaned or len(self._turnstile) or not self.engine.begun:
             return
         with self._deciding:
             if self._busy:
@@ -495,13 +366,9 @@ class Admission:
         if room.records:
             self._turnstile.grant(room.records, after=place, rank=place.rank)
 
-    def keeps(self, topic: str) -> bool:
-        """Return whether the topic's rule keeps or follows records, so that a batch has to be taken apart."""
-        return self.shedding is not None and self.throttle.rule_for(topic).tracked
-
     def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
         """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""
-        self._refuse_orphan()
+        self.polling.refuse_orphan()
         if self.closed or not self.throttle.enabled or self._cannot_wait():
             return wanted
         if self.draining:
@@ -523,16 +390,10 @@ class Admission:
                 if left <= 0 or self.closed:
                     return 0
                 if first:
-                    self.serve(producer, min(left, _SLICE))
+                    self.polling.serve(producer, min(left, _SLICE))
         finally:
             self._turnstile.leave(place)
             self._in_line.discard(get_ident())
-
-    def reject_batch(self, records: int, size: int) -> None:
-        """Count records of a batch that found no room."""
-        with self._deciding:
-            self._rejected += records
-            self._rejected_bytes += size
 
     def close(self) -> None:
         """Take note that the client is closed."""
@@ -541,9 +402,9 @@ class Admission:
 
     def orphan(self) -> None:
         """Close the gate in a forked child."""
-        self.orphaned = True
+        self.polling.orphan()
         self._deciding = threading.RLock()  # another thread of the parent may have held them
-        self._polling = threading.Lock()
+        self.refusals.orphan()
         self._turnstile = Turnstile()
         self.gate.abandon()
         if self.shedding is not None:
@@ -554,7 +415,8 @@ class Admission:
         now = self.clock()
         shedding = self.shedding
         known = {} if shedding is None else shedding.figures()
-        with self._deciding, self._books_lock():
+        books: Any = nullcontext() if shedding is None else shedding.books.lock
+        with self._deciding, books:
             events = self._advance(now) if self.engine.begun and self.engine.due(now) else ()
             reading = self.meter.reading(self.gate)
             ledger = _EMPTY if shedding is None else shedding.books.ledger
@@ -564,7 +426,7 @@ class Admission:
                 self.engine,
                 reading,
                 ledger,
-                rejected=(self._rejected + refused, self._rejected_bytes),
+                rejected=(self.refusals.records + refused, self.refusals.bytes),
                 buffer_bytes=self.settings.buffer_bytes,
                 client_id=self.settings.client_id,
                 state=self.state,
@@ -577,9 +439,6 @@ class Admission:
             )
         self.publisher.publish(events)
         return snapshot
-
-    def _books_lock(self) -> Any:
-        return nullcontext() if self.shedding is None else self.shedding.books.lock
 
     @property
     def state(self) -> str:

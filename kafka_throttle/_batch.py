@@ -61,7 +61,8 @@ def produce_batch(
     """
     if not all(isinstance(message, dict) for message in messages):
         return send(messages)  # raises, in the client's words
-    if admission.keeps(topic) and all(map(_is_plain, messages)):
+    # A rule that keeps or follows records has to see each of them.
+    if admission.throttle.rule_for(topic).tracked and all(map(_is_plain, messages)):
         return produce_each(admission, producer, topic, messages, defaults)
     # The client refuses a whole batch for one bad message. In parts, some would be sent already.
     whole = not all(map(_is_sound, messages))
@@ -126,7 +127,7 @@ def _hand_over(
         failed = [m for m, error in zip(sent, earlier, strict=True) if m.get(_ERROR) is not error]
     finally:
         gate.add(good - len(sent), -bytes_of_messages(failed))
-    admission.reject_batch(len(sent) - good, bytes_of_messages(failed))
+    admission.refusals.count_batch(len(sent) - good, bytes_of_messages(failed))
     for message, copy in zip(messages, sent, strict=True):
         if _ERROR in copy:
             message[_ERROR] = copy[_ERROR]
@@ -134,7 +135,7 @@ def _hand_over(
 
 
 def _refuse(admission: Admission, messages: list[dict[str, Any]]) -> None:
-    admission.reject_batch(len(messages), bytes_of_messages(messages))
+    admission.refusals.count_batch(len(messages), bytes_of_messages(messages))
     for message in messages:
         message[_ERROR] = KafkaError(
             KafkaError._QUEUE_FULL,  # noqa: SLF001 - the client's public name for it

@@ -19,10 +19,10 @@ def serve_all(
     admission: Admission, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Run every callback, those that were deferred and those that the client has; raise one exception, as it does."""
-    raised = admission.run_all_deferred()
+    raised = admission.polling.run_all_deferred()
     result = forward(*args, **kwargs)
     # Another thread's wait may have put some off meanwhile.
-    raised = admission.run_all_deferred() or raised
+    raised = admission.polling.run_all_deferred() or raised
     if raised is not None:
         raise raised
     return result
@@ -36,7 +36,7 @@ def flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float
 
 
 def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
-    with admission.polling_alone():
+    with admission.polling.alone():
         return serve_all(admission, forward, (max(0.0, seconds),), {})
 
 

@@ -135,10 +135,12 @@ class Producer(STOCK):
         admission = self.__admission__
         if admission is None:
             return super().poll(*args, **kwargs)
-        ran: int = admission.call("poll", admission.run_deferred) if admission.gate.deferred else 0
+        ran: int = (
+            admission.polling.call("poll", admission.polling.run_deferred) if admission.gate.deferred else 0
+        )
         if ran:
             args, kwargs = (0,), {}
-        served: int = admission.call("poll", super().poll, *args, **kwargs)
+        served: int = admission.polling.call("poll", super().poll, *args, **kwargs)
         return ran + served
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *args: Any, **kwargs: Any) -> int:
@@ -164,9 +166,9 @@ class Producer(STOCK):
             return super().flush(*args, **kwargs)
         left: int
         if admission.shedding is None:
-            left = admission.call("flush", serve_all, admission, super().flush, args, kwargs)
+            left = admission.polling.call("flush", serve_all, admission, super().flush, args, kwargs)
         else:
-            left = admission.call("flush", flush_kept, admission, super().flush, *args, **kwargs)
+            left = admission.polling.call("flush", flush_kept, admission, super().flush, *args, **kwargs)
         admission.tend()
         return left
 
@@ -211,7 +213,7 @@ class Producer(STOCK):
         admission = self.__admission__
         if admission is None:
             return super().close(*args, **kwargs)
-        if admission.orphaned:
+        if admission.polling.orphaned:
             return True
         raised: Exception | None = None
         if timeout is not None and not admission.closed and not admission.gate.in_callback:
@@ -225,7 +227,7 @@ class Producer(STOCK):
             if left:
                 super().purge()
         flush_first = (super().flush, super().purge) if timeout is None else None
-        closed: bool = admission.call(
+        closed: bool = admission.polling.call(
             "close", serve_last, admission, super().close, args, kwargs, flush_first
         )
         if raised is not None:
@@ -236,9 +238,9 @@ class Producer(STOCK):
         admission = self.__admission__
         if admission is None:
             return super().__exit__(*args)
-        if admission.orphaned:
+        if admission.polling.orphaned:
             return None
-        return admission.call(
+        return admission.polling.call(
             "__exit__", serve_last, admission, super().__exit__, args, {}, (super().flush, super().purge)
         )
 
@@ -313,10 +315,10 @@ def _serving(name: str) -> Any:
         if admission is None:
             return forward(*args, **kwargs)
         if admission.gate.deferred:
-            raised = admission.call(name, admission.run_all_deferred)
+            raised = admission.polling.call(name, admission.polling.run_all_deferred)
             if raised is not None:
                 raise raised
-        return admission.call(name, forward, *args, **kwargs)
+        return admission.polling.call(name, forward, *args, **kwargs)
 
     method.__name__ = name
     method.__qualname__ = f"Producer.{name}"

@@ -138,14 +138,14 @@ class Shedding:
         if self._at_work.interrupted:
             return self._put_off(way, record, producer)
         if way.write_ahead is not None:
-            admission.refuse_unpolled(record.topic, args, kwargs)
+            admission.refusals.refuse_unpolled(record.topic, args, kwargs)
             if self._at_work(way.write_ahead.take, record):
                 return self._wake()
         if way.follows:
             args, kwargs = call_of(record, Delivery(way, record))
         if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
             return self._topics.let_way_pass(way, record.topic)
-        admission.refuse_unpolled(record.topic, args, kwargs)
+        admission.refusals.refuse_unpolled(record.topic, args, kwargs)
         try:
             if self._at_work(self._take, way, record, producer):
                 return None
@@ -265,7 +265,7 @@ class Shedding:
     def work(self, producer: Any) -> bool:
         """Do one round of the pump, and wait a moment when there was nothing to move; return whether to go on."""
         admission = self._admission
-        if admission.orphaned or self._closed:
+        if admission.polling.orphaned or self._closed:
             return False
         moved = self.step(producer)
         waiting = any(way.waiting for way in self.ways)
@@ -273,7 +273,7 @@ class Shedding:
         if not moved and (waiting or unreported):
             # Where the application itself polls now, it is told of its records in their order.
             if not admission.gate.polling:
-                admission.serve(producer, 0.0)
+                admission.polling.serve(producer, 0.0)
             time.sleep(_WAIT)
         return waiting or unreported
 

@@ -120,8 +120,8 @@ class SimulatedProducer:
             Callbacks that ran.
         """
         self._step()
-        ran = self._admission.call("poll", self._admission.run_deferred)
-        served: int = self._admission.call("poll", self._path.poll, 0.0 if ran else timeout)
+        ran = self._admission.polling.call("poll", self._admission.polling.run_deferred)
+        served: int = self._admission.polling.call("poll", self._path.poll, 0.0 if ran else timeout)
         self._step()
         return int(ran) + served
 
@@ -152,7 +152,7 @@ class SimulatedProducer:
         self._admission.close()
         if self._admission.shedding is not None:
             self._admission.shedding.close()
-            self._admission.run_all_deferred()
+            self._admission.polling.run_all_deferred()
 
     def statistics(self) -> Statistics:
         """Return an immutable snapshot, as the real producer does."""

@@ -158,7 +158,7 @@ def test_while_somebody_waits_nobody_overtakes() -> None:
             client.clock.advance(0.001)
         return 0
 
-    client.admission._client_poll = poll_until_released
+    client.admission.polling._client_poll = poll_until_released
     client.produce()
     client.produce()
 
@@ -352,7 +352,7 @@ def test_a_wait_puts_the_users_callbacks_off_until_the_user_polls() -> None:
     client.report_at(1000.1)
     client.produce()
     assert (ran, client.admission.statistics().deferred_callbacks) == ([], 1)
-    assert client.admission.run_deferred() == 1
+    assert client.admission.polling.run_deferred() == 1
     assert ran == ["report"]
 
 
@@ -361,9 +361,9 @@ def test_a_callback_that_raises_leaves_the_rest_for_the_next_poll() -> None:
     ran: list[int] = []
     client.admission.gate.deferred.extend([(ran.append, 1), (int, "no number"), (ran.append, 2)])
     with pytest.raises(ValueError, match="no number"):
-        client.admission.run_deferred()
+        client.admission.polling.run_deferred()
     assert ran == [1]
-    assert client.admission.run_deferred() == 1
+    assert client.admission.polling.run_deferred() == 1
     assert ran == [1, 2]
 
 
@@ -371,14 +371,14 @@ def test_a_flush_runs_them_all_and_hands_one_exception_back() -> None:
     client = blocking()
     ran: list[int] = []
     client.admission.gate.deferred.extend([(int, "no number"), (ran.append, 1), (ran.append, 2)])
-    assert isinstance(client.admission.run_all_deferred(), ValueError)
+    assert isinstance(client.admission.polling.run_all_deferred(), ValueError)
     assert ran == [1, 2]
 
 
 def test_a_waiting_call_inside_a_callback_is_refused_where_the_client_would_abort() -> None:
     client = blocking()
     with pytest.raises(CallbackReentryError) as caught:
-        client.admission.gate.run(client.admission.call, "flush", list)
+        client.admission.gate.run(client.admission.polling.call, "flush", list)
     assert str(caught.value) == (
         "flush() was called from inside a callback of the same producer, where the client would abort the process: only "
         "produce(), purge() and len() are possible there"
@@ -388,8 +388,8 @@ def test_a_waiting_call_inside_a_callback_is_refused_where_the_client_would_abor
 def test_after_such_a_refusal_the_next_call_works() -> None:
     client = blocking()
     with pytest.raises(CallbackReentryError):
-        client.admission.gate.run(client.admission.call, "flush", list)
-    assert client.admission.call("poll", list, "ab") == ["a", "b"]
+        client.admission.gate.run(client.admission.polling.call, "flush", list)
+    assert client.admission.polling.call("poll", list, "ab") == ["a", "b"]
 
 
 def test_hooks_cannot_disturb_a_produce() -> None:
@@ -450,7 +450,7 @@ def test_a_batch_waits_as_long_as_its_rule_says() -> None:
 
 def test_what_found_no_room_of_a_batch_is_counted_as_rejected() -> None:
     client = rejecting()
-    client.admission.reject_batch(5, 500)
+    client.admission.refusals.count_batch(5, 500)
     now = client.admission.statistics()
     assert (now.offered, now.rejected, now.rejected_bytes) == (5, 5, 500)
 
@@ -468,7 +468,7 @@ def test_in_a_forked_child_the_producer_says_what_to_do() -> None:
         "this producer (orders) was created before os.fork(), and in the child the client would send nothing: create a "
         "new Producer in the child process"
     )
-    assert client.admission.orphaned
+    assert client.admission.polling.orphaned
 
 
 @pytest.mark.parametrize("name", ["poll", "flush"])
@@ -476,7 +476,7 @@ def test_in_a_forked_child_the_client_is_not_called(name: str) -> None:
     client = blocking()
     client.admission.orphan()
     with pytest.raises(ForkedProducerError):
-        client.admission.call(name, pytest.fail)
+        client.admission.polling.call(name, pytest.fail)
 
 
 def test_a_fork_in_the_middle_of_a_decision_leaves_no_lock_behind() -> None:
