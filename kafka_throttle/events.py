@@ -16,6 +16,7 @@ __all__ = [
     "LimitDecreased",
     "LimitIncreased",
     "RecordDeadLettered",
+    "RecordEvent",
     "RecordReplayed",
     "RecordShed",
     "RecordSpilled",
@@ -122,63 +123,56 @@ class ThrottlingEnded(Event):
 
 
 @frozen(kw_only=True)
-class RecordShed(Event):
-    """A record was given up, as its rule allows.
+class RecordEvent(Event):
+    """Base of the events that tell of one record.
 
     Attributes:
         topic: Its topic.
         bytes: Bytes of its value and key.
-        policy: Name of the policy.
-        reason: Why, in one word.
     """
 
     topic: str
     bytes: int
+
+
+@frozen(kw_only=True)
+class RecordShed(RecordEvent):
+    """A record was given up, as its rule allows.
+
+    Attributes:
+        policy: Name of the policy.
+        reason: Why, in one word.
+    """
+
     policy: str
     reason: str
 
 
 @frozen(kw_only=True)
-class RecordSpilled(Event):
+class RecordSpilled(RecordEvent):
     """A record was put on disk.
 
     Attributes:
-        topic: Its topic.
-        bytes: Bytes of its value and key.
         directory: The spool.
     """
 
-    topic: str
-    bytes: int
     directory: str
 
 
 @frozen(kw_only=True)
-class RecordReplayed(Event):
-    """A record from the disk was handed to the client.
-
-    Attributes:
-        topic: Its topic.
-        bytes: Bytes of its value and key.
-    """
-
-    topic: str
-    bytes: int
+class RecordReplayed(RecordEvent):
+    """A record from the disk was handed to the client."""
 
 
 @frozen(kw_only=True)
-class RecordDeadLettered(Event):
+class RecordDeadLettered(RecordEvent):
     """A record was written to the dead letters.
 
     Attributes:
-        topic: Its topic.
-        bytes: Bytes of its value and key.
         policy: Name of the policy that gave it up.
         reason: Why, in one word or in the client's name of the error.
     """
 
-    topic: str
-    bytes: int
     policy: str
     reason: str
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from attrs import field, frozen
 
@@ -15,6 +15,18 @@ if TYPE_CHECKING:
     from kafka_throttle._core.window import Reading
 
 __all__ = ["Loss", "Statistics"]
+
+_PLACES = (
+    "rejected",
+    "held",
+    "spooled",
+    "in_flight",
+    "delivered",
+    "failed",
+    "unknown",
+    "shed",
+    "dead_lettered",
+)
 
 
 @frozen(kw_only=True)
@@ -130,6 +142,11 @@ class Statistics:
     request_latency_avg: float = 0.0
     requests_in_flight: int = 0
     produce_throttle_time_avg: float = 0.0
+
+    def places(self, unit: Literal["records", "bytes"] = "records") -> dict[str, int]:
+        """Return how many records, or bytes, are in each place of the ledger; their sum is `offered`."""
+        suffix = "" if unit == "records" else "_bytes"
+        return {place: getattr(self, place + suffix) for place in _PLACES}
 
 
 def snapshot_of(

@@ -72,7 +72,7 @@ class Ledger:
         dead_lettered: What was written to the dead letters.
         recovered: What an earlier process had left on disk.
         refused: What was kept here and the client then refused: it counts as failed.
-        lost_letters: What was never sent, nor kept, nor written to the dead letters either: it counts as failed.
+        stranded: What was never sent and found no other place either: it counts as failed.
         retaken_failed: What the client reported as failed and was taken back.
         retaken_unknown: What it reported as failed and perhaps written, and was taken back.
         losses: What was given up, by topic and reason.
@@ -86,7 +86,7 @@ class Ledger:
     dead_lettered: Amount = field(factory=Amount)
     recovered: Amount = field(factory=Amount)
     refused: Amount = field(factory=Amount)
-    lost_letters: Amount = field(factory=Amount)
+    stranded: Amount = field(factory=Amount)
     retaken_failed: Amount = field(factory=Amount)
     retaken_unknown: Amount = field(factory=Amount)
     losses: dict[tuple[str, str], Loss] = field(factory=dict)
@@ -172,7 +172,7 @@ class Ledger:
             "spooled": of(self.spooled),
             "in_flight": in_flight,
             "delivered": acked - failed - unknown,
-            "failed": failed + of(self.refused) + of(self.lost_letters) - retaken_failed + beyond,
+            "failed": failed + of(self.refused) + of(self.stranded) - retaken_failed + beyond,
             "unknown": unknown - retaken_unknown - beyond,
             "shed": of(self.shed),
             "dead_lettered": of(self.dead_lettered),

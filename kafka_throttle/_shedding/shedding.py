@@ -213,7 +213,7 @@ class Shedding:
                 return self._admission.gate.forward(producer, *args, **kwargs)
         with books.lock:  # produce() has returned: the callback is told
             books.ledger.offered.add(1, record.size)
-            books.ledger.lost_letters.add(1, record.size)
+            books.ledger.stranded.add(1, record.size)
         words = "kafka_throttle: no room for a record of a signal handler that interrupted produce()"
         return books.report(record, KafkaError(KafkaError._QUEUE_FULL, words))  # noqa: SLF001 - a public name
 

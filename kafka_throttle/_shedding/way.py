@@ -279,7 +279,7 @@ class Way:
             words = f"kafka_throttle: no room, and the dead letter could not be written: {problem}"
             self.books.report(record, KafkaError(KafkaError._FAIL, words))  # noqa: SLF001 - a public name
         with self.books.lock:
-            ledger.lost_letters.add(1, record.size)
+            ledger.stranded.add(1, record.size)
 
     def tidy(self) -> None:
         """Acknowledge what was delivered."""

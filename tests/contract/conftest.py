@@ -33,10 +33,8 @@ def _client_type(error: BaseException) -> str:
 def adds_up(producer: kafka_throttle.Producer) -> bool:
     """Return whether each record that was offered has one outcome, and none is in flight."""
     s = producer.statistics()
-    settled = s.offered == s.rejected + s.in_flight + s.delivered + s.failed + s.unknown
-    weighed = s.offered_bytes == (
-        s.rejected_bytes + s.in_flight_bytes + s.delivered_bytes + s.failed_bytes + s.unknown_bytes
-    )
+    settled = s.offered == sum(s.places().values())
+    weighed = s.offered_bytes == sum(s.places("bytes").values())
     return settled and weighed and s.in_flight == 0 and s.deferred_callbacks == 0
 
 

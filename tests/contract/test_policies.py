@@ -86,21 +86,9 @@ class Reports(list[Any]):
 
 
 def places(now: Statistics) -> dict[str, int]:
-    names = (
-        "rejected",
-        "held",
-        "spooled",
-        "in_flight",
-        "delivered",
-        "failed",
-        "unknown",
-        "shed",
-        "dead_lettered",
-    )
-    found = {name: getattr(now, name) for name in names}
-    assert now.offered == sum(found.values())
-    assert now.offered_bytes == sum(getattr(now, f"{name}_bytes") for name in names)
-    return {name: count for name, count in found.items() if count}
+    assert now.offered == sum(now.places().values())
+    assert now.offered_bytes == sum(now.places("bytes").values())
+    return {place: count for place, count in now.places().items() if count}
 
 
 def read_letters(file: Path) -> list[Letter]:

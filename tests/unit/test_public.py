@@ -18,7 +18,7 @@ NAMES = {
         "SpoolError", "SpoolFull", "SpoolLocked", "Statistics", "Throttle", "ThrottleError", "__version__",
     },
     "kafka_throttle.events": {
-        "Event", "Hook", "LimitDecreased", "LimitIncreased", "RecordDeadLettered", "RecordReplayed",
+        "Event", "Hook", "LimitDecreased", "LimitIncreased", "RecordDeadLettered", "RecordEvent", "RecordReplayed",
         "RecordShed", "RecordSpilled", "SignalCleared", "SignalRaised", "ThrottlingEnded",
         "ThrottlingStarted",
     },
