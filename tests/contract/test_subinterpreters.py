@@ -8,8 +8,6 @@ import sys
 
 import pytest
 
-from kafka_throttle._gates.gate import COMPILED
-
 MODULES = {
     "kafka_throttle._gates._gate": "kafka_throttle's compiled gate cannot be used in a sub-interpreter",
     "kafka_throttle._adapters._acks": "kafka_throttle's interceptor cannot be used in a sub-interpreter",
@@ -41,7 +39,7 @@ print(producer.flush(30), producer.statistics().delivered)
 """
 
 
-@pytest.mark.skipif(COMPILED is None, reason="the compiled gate is not built, or switched off")
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", MODULES)
 def test_a_compiled_part_refuses_a_sub_interpreter(name: str) -> None:
     spec = importlib.util.find_spec(name)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -274,8 +273,3 @@ if COMPILED is not None:
 
     TestCompiledGateAndEngine = CompiledGateAndEngine.TestCase
     TestCompiledGateAndEngine.settings = TestPureGateAndEngine.settings
-else:
-
-    @pytest.mark.skip(reason="the compiled gate is not built, or switched off")
-    def test_compiled_gate_and_engine() -> None:
-        raise AssertionError

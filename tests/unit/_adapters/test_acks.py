@@ -57,7 +57,7 @@ METERS = [
     pytest.param(
         intercepted,
         id="intercepted",
-        marks=pytest.mark.skipif(interceptors() is None, reason="no compiled gate, or switched off"),
+        marks=pytest.mark.compiled,
     ),
 ]
 
@@ -297,10 +297,8 @@ def test_a_report_in_the_middle_of_another_reading_is_not_lost() -> None:
 
 # ---- the interceptors
 
-needs_interceptors = pytest.mark.skipif(interceptors() is None, reason="no compiled gate, or switched off")
 
-
-@needs_interceptors
+@pytest.mark.compiled
 def test_two_clients_are_counted_apart_also_when_one_is_made_inside_the_other(mock_kafka: MockKafka) -> None:
     outer = intercepted()
     conf = {"bootstrap.servers": mock_kafka.bootstrap, **QUIET}
@@ -317,7 +315,7 @@ def test_two_clients_are_counted_apart_also_when_one_is_made_inside_the_other(mo
     assert outcomes(outer.reading(gate)) == {"admitted": 1, "acked": 1}
 
 
-@needs_interceptors
+@pytest.mark.compiled
 def test_a_client_with_copied_configuration_is_not_counted(mock_kafka: MockKafka) -> None:
     counting = Counting(intercepted, mock_kafka.bootstrap)
     conf: dict[str, Any] = {"bootstrap.servers": mock_kafka.bootstrap, **QUIET}
@@ -328,7 +326,7 @@ def test_a_client_with_copied_configuration_is_not_counted(mock_kafka: MockKafka
     assert outcomes(counting.settle()) == {}
 
 
-@needs_interceptors
+@pytest.mark.compiled
 def test_the_counter_may_go_before_the_client(mock_kafka: MockKafka) -> None:
     counting = Counting(intercepted, mock_kafka.bootstrap)
     counting.produce("topic", b"value")
@@ -338,7 +336,7 @@ def test_the_counter_may_go_before_the_client(mock_kafka: MockKafka) -> None:
     assert client.flush(30) == 0
 
 
-@needs_interceptors
+@pytest.mark.compiled
 def test_plugins_of_the_user_stay() -> None:
     conf = {"plugin.library.paths": "monitoring-interceptor"}
     meter = intercepted()
@@ -346,21 +344,21 @@ def test_plugins_of_the_user_stay() -> None:
     assert conf == {"plugin.library.paths": f"monitoring-interceptor;{interceptors().__file__}"}
 
 
-@needs_interceptors
+@pytest.mark.compiled
 def test_both_meters_use_the_same_buckets() -> None:
     delays = [*range(-2, 300), *(2**power + shift for power in range(8, 45) for shift in (-1, 0, 1))]
     assert [interceptors().bucket_of(delay) for delay in delays] == [bucket_of(delay) for delay in delays]
     assert interceptors().BUCKETS == BUCKETS
 
 
-@needs_interceptors
+@pytest.mark.compiled
 @pytest.mark.parametrize("power", [-1, 21])
 def test_the_sampling_has_bounds(power: int) -> None:
     with pytest.raises(ValueError, match=f"expected a power of two from 0 to 20, got {power}"):
         interceptors().AckCounter().begin_window(power)
 
 
-@needs_interceptors
+@pytest.mark.compiled
 def test_a_counter_takes_no_arguments() -> None:
     with pytest.raises(TypeError, match="takes no arguments"):
         interceptors().AckCounter(1)

@@ -19,7 +19,6 @@ from confluent_kafka import cimpl
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kafka_throttle._gates import gate as gate_module
 from kafka_throttle._gates.gate import PureGate, gated_method, gated_poll
 
 if TYPE_CHECKING:
@@ -459,10 +458,7 @@ def gated(compiled: bool) -> Any:
     return Producer
 
 
-in_use = pytest.mark.skipif(
-    gate_module.COMPILED is None, reason="the compiled gate is not built, or switched off"
-)
-BOTH = [pytest.param(False, id="pure"), pytest.param(True, id="compiled", marks=in_use)]
+BOTH = [pytest.param(False, id="pure"), pytest.param(True, id="compiled", marks=pytest.mark.compiled)]
 
 
 @pytest.mark.parametrize("compiled", BOTH)
@@ -503,7 +499,7 @@ def test_the_methods_describe_themselves(compiled: bool) -> None:
     assert str(inspect.signature(base().poll)) == "(timeout=-1)"
 
 
-@in_use
+@pytest.mark.compiled
 @pytest.mark.parametrize("args", [(), (object(),)])
 def test_the_compiled_method_wants_an_instance(args: tuple[Any, ...]) -> None:
     with pytest.raises(TypeError, match=r"unbound method produce\(\) needs a producer"):
@@ -517,7 +513,7 @@ def test_the_compiled_method_wants_a_slot() -> None:
     assert "needs a slot named __gate__" in str(caught.value.__cause__ or caught.value)
 
 
-@in_use
+@pytest.mark.compiled
 def test_the_compiled_poll_asks_python_when_there_is_more_to_do() -> None:
     # A real client method, as only such are called directly; on a client that was never set up it raises.
     class Producer(cimpl.Producer):  # type: ignore[misc]
