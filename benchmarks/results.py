@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from benchmarks.outcome import Trial
     from benchmarks.scenario import Figure, Scenario
 
-__all__ = ["load_results", "result_of", "save_result"]
+__all__ = ["load_results", "result_of", "rounded", "save_result"]
 
 
 def result_of(scenario: Scenario, trials: Sequence[Trial], command: str, *, quick: bool) -> dict[str, Any]:
@@ -57,8 +57,8 @@ def _figure(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
     return {
         "name": figure.name,
         "unit": figure.unit,
-        "measured": _number(middle),
-        "rounds": [_number(value) for value in measured],
+        "measured": rounded(middle),
+        "rounds": [rounded(value) for value in measured],
         **(
             {"must": bar.must, "aim": bar.aim, "sign": bar.sign, "verdict": bar.verdict(middle)}
             if bar
@@ -67,7 +67,7 @@ def _figure(figure: Figure, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _number(value: float) -> float | str | None:
+def rounded(value: float) -> float | str | None:
     """Return four digits of a number, "never" for an infinite time, None when there was nothing to tell it from."""
     if math.isnan(value):
         return None

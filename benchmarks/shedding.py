@@ -11,15 +11,12 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import define, field
-from confluent_kafka import OFFSET_BEGINNING, Consumer, TopicPartition
 
 from benchmarks.broker import running_broker
-from benchmarks.machine import describe_machine
+from benchmarks.collected import Collected
 from benchmarks.report import markdown
 from benchmarks.results import save_result
 from benchmarks.scenario import Bar, Cluster, Link
@@ -28,6 +25,8 @@ from kafka_throttle.brokers import LocalKafka
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from confluent_kafka import Message
 
 RESULTS = Path(__file__).with_name("results")
 
@@ -45,42 +44,6 @@ BARS = {
 }
 
 
-@define
-class Findings:
-    """Figures by name: unit and one value for each round."""
-
-    figures: dict[str, tuple[str, list[float]]] = field(factory=dict)
-
-    def add(self, name: str, value: float, unit: str = "") -> None:
-        self.figures.setdefault(name, (unit, []))[1].append(value)
-        click.echo(f"  {name}: {value:.4g} {unit}")
-
-    def result(
-        self, scenario: str, title: str, command: str, parameters: dict[str, Any], quick: bool
-    ) -> dict[str, Any]:
-        return {
-            "scenario": scenario,
-            "title": title,
-            "command": command,
-            "quick": quick,
-            "machine": describe_machine(),
-            "parameters": parameters,
-            "figures": [self._figure(name, unit, values) for name, (unit, values) in self.figures.items()],
-            "rounds": [],
-        }
-
-    @staticmethod
-    def _figure(name: str, unit: str, values: list[float]) -> dict[str, Any]:
-        middle = float(f"{median(values):.4g}")
-        figure: dict[str, Any] = {
-            "name": name, "unit": unit, "measured": middle, "rounds": [float(f"{v:.4g}") for v in values],
-        }  # fmt: skip
-        bar = BARS.get(name)
-        if bar:
-            figure |= {"must": bar.must, "aim": bar.aim, "sign": bar.sign, "verdict": bar.verdict(middle)}
-        return figure
-
-
 @contextmanager
 def producing(bootstrap: str, policy: Policy, **conf: Any) -> Iterator[Producer]:
     """Make a producer with a policy for every topic but "live", whose callers wait."""
@@ -94,29 +57,13 @@ def producing(bootstrap: str, policy: Policy, **conf: Any) -> Iterator[Producer]
         producer.close(timeout=5)
 
 
-def read_all(bootstrap: str, topic: str) -> Iterator[tuple[bytes | None, bytes]]:
-    """Yield keys and values of a topic, each partition in order."""
-    consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "check", "enable.auto.commit": False})
-    partitions = consumer.list_topics(topic, 10).topics[topic].partitions
-    for number in partitions:
-        end = consumer.get_watermark_offsets(TopicPartition(topic, number), 10)[1]
-        consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING)])
-        position = 0
-        while position < end:
-            for message in consumer.consume(10_000, 1.0):
-                if message.error() is None:
-                    position = message.offset() + 1
-                    yield message.key(), message.value()
-    consumer.close()
-
-
-def violations(records: Iterator[tuple[bytes | None, bytes]]) -> tuple[set[int], int]:
+def violations(messages: Iterator[Message]) -> tuple[set[int], int]:
     """Return the numbers that were read, and how many came for the first time after a later one of their key."""
     seen: set[int] = set()
     last: dict[bytes | None, int] = {}
     wrong = 0
-    for key, value in records:
-        number = int(value[:10])
+    for message in messages:
+        key, number = message.key(), int(message.value()[:10])
         if number not in seen:
             seen.add(number)
             wrong += number < last.get(key, -1)
@@ -141,7 +88,7 @@ def tight(producer: Producer, topic: str, size: int, seconds: float) -> float:
     return (count - left) / (time.perf_counter() - start)
 
 
-def measure_always(findings: Findings, scratch: Path, scale: float) -> None:
+def measure_always(findings: Collected, scratch: Path, scale: float) -> None:
     with LocalKafka(server_properties={"log.retention.check.interval.ms": "1000"}) as kafka:
         for size, name in ((100, "100 B"), (1024, "1 KiB")):
             rates = {}
@@ -186,7 +133,7 @@ def p99(delays: list[float]) -> float:
     return sorted(delays)[int(0.99 * (len(delays) - 1))] if delays else math.nan
 
 
-def measure_outage(findings: Findings, scratch: Path, scale: float) -> None:
+def measure_outage(findings: Collected, scratch: Path, scale: float) -> None:
     rate, down = 5_000, 60 * scale
     with (
         LocalKafka() as kafka,
@@ -211,7 +158,7 @@ def measure_outage(findings: Findings, scratch: Path, scale: float) -> None:
             known = offer(producer, "live", rate, 0.25, known, "l", live)
         drained = time.perf_counter()
         producer.flush()
-        seen, wrong = violations(read_all(kafka.bootstrap, "outage"))
+        seen, wrong = violations(kafka.messages("outage"))
         findings.add("outage: backlog on disk", backlog, "records")
         findings.add("outage: records lost", number - len(seen))
         findings.add("outage: order violations", wrong)
@@ -225,7 +172,7 @@ def measure_outage(findings: Findings, scratch: Path, scale: float) -> None:
 # ---- the oldest give way
 
 
-def measure_drop_oldest(findings: Findings, scratch: Path, scale: float) -> None:
+def measure_drop_oldest(findings: Collected, scratch: Path, scale: float) -> None:
     del scratch
     capacity, age = 2_000_000, 1.0
     policy = DropOldest(max_records=100_000, max_age=age)
@@ -276,7 +223,7 @@ while True:
 """
 
 
-def measure_kills(findings: Findings, scratch: Path, scale: float) -> None:
+def measure_kills(findings: Collected, scratch: Path, scale: float) -> None:
     times = max(3, int(200 * scale))
     chance = random.Random(1)
     returned: set[int] = set()
@@ -295,14 +242,14 @@ def measure_kills(findings: Findings, scratch: Path, scale: float) -> None:
             }
         with producing(kafka.bootstrap, Spill(directory)) as producer:
             left = producer.flush(60)
-        seen, wrong = violations(read_all(kafka.bootstrap, "killed"))
+        seen, wrong = violations(kafka.messages("killed"))
     findings.add("kill -9: kills", times)
     findings.add("kill -9: records for which produce() had returned", len(returned))
     findings.add("kill -9: records lost for which produce() had returned", len(returned - seen) + left)
     findings.add("kill -9: order violations", wrong)
 
 
-PARTS: dict[str, tuple[str, Callable[[Findings, Path, float], None]]] = {
+PARTS: dict[str, tuple[str, Callable[[Collected, Path, float], None]]] = {
     "spill-always": ("Write-ahead against spilling in overload only, on a healthy broker", measure_always),
     "spill-outage": ("The broker away for 60 s at 5 000 records/s, then back", measure_outage),
     "drop-oldest": ("DropOldest at twice the capacity of a path of 2 MB/s", measure_drop_oldest),
@@ -323,13 +270,13 @@ def main(parts: tuple[str, ...], rounds: int, quick: bool, scratch: Path | None,
     results = []
     for part in parts or PARTS:
         title, measure = PARTS[part]
-        findings = Findings()
+        findings = Collected(BARS)
         for number in range(rounds):
             click.echo(f"{part}, round {number + 1} of {rounds}")
             with tempfile.TemporaryDirectory(dir=scratch) as temporary:
                 measure(findings, Path(temporary), 0.02 if quick else 1.0)
         command = f"python -m benchmarks.shedding {part} --rounds {rounds}"
-        results.append(findings.result(part, title, command, {"rounds": rounds}, quick))
+        results.append(findings.result(part, title, command, {"rounds": rounds}, quick=quick))
         if out or not quick:
             save_result(results[-1], out or RESULTS)
     click.echo(markdown(results))

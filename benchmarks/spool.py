@@ -14,14 +14,13 @@ import tempfile
 import time
 from importlib.metadata import distributions
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import click
 import psutil
-from attrs import define, field, frozen
+from attrs import frozen
 
-from benchmarks.machine import describe_machine
+from benchmarks.collected import Collected
 from benchmarks.report import markdown
 from benchmarks.results import save_result
 from benchmarks.scenario import Bar
@@ -190,41 +189,6 @@ spool.close()
 """
 
 
-@define
-class Collected:
-    """Figures by name: unit and one value for each round."""
-
-    figures: dict[str, tuple[str, list[float]]] = field(factory=dict)
-
-    def add(self, name: str, unit: str, value: float) -> None:
-        self.figures.setdefault(name, (unit, []))[1].append(value)
-
-    def result(self, command: str, parameters: dict[str, Any], *, quick: bool) -> dict[str, Any]:
-        return {
-            "scenario": "spool",
-            "title": "The disk queue, 100 B values",
-            "command": command,
-            "quick": quick,
-            "machine": describe_machine() | peer_versions(),
-            "parameters": parameters,
-            "figures": [self._figure(name, unit, values) for name, (unit, values) in self.figures.items()],
-            "rounds": [],
-        }
-
-    def _figure(self, name: str, unit: str, values: list[float]) -> dict[str, Any]:
-        middle = float(f"{median(values):.4g}")
-        figure = {
-            "name": name,
-            "unit": unit,
-            "measured": middle,
-            "rounds": [float(f"{v:.4g}") for v in values],
-        }
-        bar = BARS.get(name)
-        if bar:
-            figure |= {"must": bar.must, "aim": bar.aim, "sign": bar.sign, "verdict": bar.verdict(middle)}
-        return figure
-
-
 def peer_versions() -> dict[str, str]:
     peers = {"persist-queue", "diskcache", "litequeue"}
     return {each.name: each.version for each in distributions() if each.name in peers}
@@ -238,7 +202,7 @@ def measure_round(collected: Collected, scratch: Path, records: int) -> None:
         directory = scratch / "queue"
         count = max(int(records * contender.share) // 1000, 1) * 1000
         for name, rate in contender.run(directory, count).items():
-            collected.add(f"{contender.name}: {name}", "records/s", rate)
+            collected.add(f"{contender.name}: {name}", rate, "records/s")
         shutil.rmtree(directory)
 
 
@@ -256,14 +220,14 @@ def measure_backlog(collected: Collected, scratch: Path, size: int) -> None:
     spool.close()
     # The first quarter fills what is held in memory on purpose: the youngest batches.
     settled = resident[len(resident) // 4 :]
-    collected.add("backlog", "GiB", count * len(BIG) / 2**30)
-    collected.add("memory while spooling, least", "MiB", min(settled) / 2**20)
-    collected.add("memory while spooling, most", "MiB", max(settled) / 2**20)
+    collected.add("backlog", count * len(BIG) / 2**30, "GiB")
+    collected.add("memory while spooling, least", min(settled) / 2**20, "MiB")
+    collected.add("memory while spooling, most", max(settled) / 2**20, "MiB")
     for name, how in (("start with the backlog", "kill"), ("start with the backlog after kill -9", "close")):
         output = subprocess.run(
             [sys.executable, "-c", START, str(directory), how], stdout=subprocess.PIPE, check=False, text=True
         ).stdout.split()
-        collected.add(name, "s", float(output[0]))
+        collected.add(name, float(output[0]), "s")
     drained = Spool(directory)
     resident = []
     left = count
@@ -273,7 +237,7 @@ def measure_backlog(collected: Collected, scratch: Path, size: int) -> None:
         drained.acknowledge([record.sequence for record in records])
         resident.append(process.memory_info().rss)
     drained.close()
-    collected.add("memory while draining, most", "MiB", max(resident) / 2**20)
+    collected.add("memory while draining, most", max(resident) / 2**20, "MiB")
     shutil.rmtree(directory)
 
 
@@ -294,7 +258,7 @@ def main(
     """Measure the disk queue beside what a user might pick instead."""
     if quick:
         rounds, records, backlog = 1, 20_000, "64 MiB"
-    collected = Collected()
+    collected = Collected(BARS)
     with tempfile.TemporaryDirectory(dir=scratch) as temporary:
         for number in range(rounds):
             click.echo(f"round {number + 1} of {rounds}")
@@ -302,7 +266,14 @@ def main(
         measure_backlog(collected, Path(temporary), parse_bytes(backlog))
         command = f"python -m benchmarks.spool --rounds {rounds} --records {records} --backlog '{backlog}'"
         parameters = {"rounds": rounds, "records": records, "value_bytes": len(VALUE), "backlog": backlog}
-        result = collected.result(command, parameters, quick=quick)
+        result = collected.result(
+            "spool",
+            "The disk queue, 100 B values",
+            command,
+            parameters,
+            quick=quick,
+            versions=peer_versions(),
+        )
         table = markdown([result])
         click.echo(table)
         if out or not quick:

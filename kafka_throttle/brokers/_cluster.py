@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, NoReturn
 from kafka_throttle.brokers._errors import BrokerUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
 
+    from confluent_kafka import Message
     from typing_extensions import Self
 
     from kafka_throttle.brokers._admin import Administration
@@ -99,6 +100,27 @@ class KafkaCluster(ABC):
             BrokerUnavailable: The topic does not exist, or its leaders do not answer.
         """
         return self._admin.end_offsets(topic)
+
+    def messages(
+        self, topic: str, *, isolation_level: str = "read_uncommitted", timeout: float = 60.0
+    ) -> Iterator[Message]:
+        """Reads a topic from its beginning to its end, one partition after the other.
+
+        Args:
+            topic: The topic.
+            isolation_level: "read_committed" leaves out what aborted transactions have written.
+            timeout: Longest wait for the next message, in seconds.
+
+        Yields:
+            Its messages, in order within each partition.
+
+        Raises:
+            BrokerUnavailable: The topic does not exist, its leaders do not answer, or nothing came in time.
+        """
+        from kafka_throttle.brokers._reading import read_partition  # noqa: PLC0415 - what starts brokers needs no client
+
+        for partition in sorted(self.end_offsets(topic)):
+            yield from read_partition(self.client_config(), topic, partition, isolation_level, timeout)
 
     def set_producer_quota(self, client_id: str, bytes_per_second: float | None) -> None:
         """Limits what a client may produce, on each broker, or lifts the limit.

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import pytest
 from click.testing import CliRunner, Result
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle._dead_letter import Letter, open_sink
 from kafka_throttle._dead_letter.dialects import headers_of, letter_of
@@ -60,23 +60,6 @@ def letter_for(topic: str, number: int = 0) -> Letter:
     )
 
 
-def messages(kafka: KafkaCluster, topic: str) -> list[Any]:
-    """Return all messages of a topic."""
-    ends = kafka.end_offsets(topic)
-    total = sum(ends.values())
-    consumer = Consumer({**kafka.client_config(), "group.id": uuid.uuid4().hex})
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in ends])
-    found: list[Any] = []
-    try:
-        while len(found) < total:
-            batch = consumer.consume(total - len(found), DEADLINE)
-            assert batch, "the topic could not be read to its end"
-            found += batch
-    finally:
-        consumer.close()
-    return found
-
-
 def write_all(sink: Any, letters: list[Letter]) -> list[BaseException | None]:
     reports: queue.Queue[BaseException | None] = queue.Queue()
     for letter in letters:
@@ -98,7 +81,7 @@ def test_a_letter_arrives_in_its_dialect(local_kafka: KafkaCluster, dialect: str
     assert write_all(sink, [letter]) == [None]
     assert (sink.pending, sink.close(DEADLINE)) == (0, 0)
 
-    (message,) = messages(local_kafka, f"{topic}-dlt")
+    (message,) = list(local_kafka.messages(f"{topic}-dlt"))
     assert (message.key(), message.value()) == (b"k", b"0")
     assert message.headers() == headers_of(letter, dialect)
     if dialect == "native":
@@ -165,7 +148,7 @@ def test_records_come_back_from_a_topic_as_they_were_and_only_once(local_kafka: 
     assert (second.exit_code, second.stdout.split()[0]) == (0, "0")
     assert [
         (m.partition(), m.key(), m.value(), tuple(m.headers()), m.timestamp()[1])
-        for m in messages(local_kafka, topic)
+        for m in list(local_kafka.messages(topic))
     ] == [(1, b"k", each.value, each.headers, each.timestamp) for each in letters]
 
 
@@ -182,7 +165,7 @@ def test_letters_come_back_from_files_while_the_sink_goes_on(
     sink.close()
 
     assert (result.exit_code, result.stdout.split()[0]) == (0, "200"), result.stderr
-    assert [m.value() for m in messages(local_kafka, topic)] == [b"%d" % n for n in range(200)]
+    assert [m.value() for m in list(local_kafka.messages(topic))] == [b"%d" % n for n in range(200)]
     assert [letter_in(line).value for line in path.read_bytes().splitlines()] == [b"200"]
 
 
@@ -231,7 +214,7 @@ def test_nothing_is_lost_when_requeue_is_killed(
 
     assert done.returncode == 0, done.stderr
     assert before < 5000
-    values = [int(message.value()) for message in messages(local_kafka, topic)]
+    values = [int(message.value()) for message in list(local_kafka.messages(topic))]
     assert set(values) == set(range(5000))
     # What is sent again is what was on its way, and for a file what had been delivered of the one that it was at.
     assert len(values) < 2 * 5000 if arguments[1] == "--bootstrap" else len(values) <= 5000 + 2000
@@ -252,7 +235,7 @@ def test_a_letter_that_the_brokers_refuse_keeps_none_of_its_neighbours(
         "requeue", path, "--bootstrap", local_kafka.bootstrap, "--yes", "-X", "linger.ms=200"
     )
 
-    assert sorted(m.value() for m in messages(local_kafka, topic)) == [b"0", b"1", b"2"]
+    assert sorted(m.value() for m in list(local_kafka.messages(topic))) == [b"0", b"1", b"2"]
     assert [letter_in(line) for line in path.read_bytes().splitlines()] == [big]
     assert (result.exit_code, result.stderr.splitlines()[-1]) == (
         1,

@@ -8,7 +8,6 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from kafka_throttle import Block, DropOldest, Fixed, Policy, Producer, Rule, Spill, Throttle
 from kafka_throttle.brokers import LocalKafka
@@ -51,22 +50,9 @@ def producer_of(kafka: KafkaCluster, policy: Policy) -> Producer:
 
 def consumed(kafka: KafkaCluster, topic: str) -> dict[bytes, list[int]]:
     """Return the numbers of each key in the order in which they stand in the topic, each the first time only."""
-    consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": uuid.uuid4().hex, "enable.partition.eof": True}
-    )
-    partitions = kafka.end_offsets(topic)
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
     found: dict[bytes, dict[int, None]] = {}
-    ended = set()
-    while len(ended) < len(partitions):
-        message = consumer.poll(DEADLINE)
-        assert message is not None, "the topic could not be read to its end"
-        if message.error() is None:
-            found.setdefault(message.key(), {})[int(message.value())] = None
-        else:
-            assert message.error().code() == KafkaError._PARTITION_EOF
-            ended.add(message.partition())
-    consumer.close()
+    for message in kafka.messages(topic):
+        found.setdefault(message.key(), {})[int(message.value())] = None  # type: ignore[arg-type]
     return {key: list(numbers) for key, numbers in found.items()}
 
 

@@ -14,7 +14,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle import Block, Fixed, Producer, Reject, Rejected, Rule, Throttle
 
@@ -40,31 +40,9 @@ def producer_of(kafka: KafkaCluster, throttle: Throttle | None = None, **setting
     )
 
 
-def consumed(kafka: KafkaCluster, topic: str, isolation: str = "read_uncommitted") -> list[tuple[Any, bytes]]:
+def consumed(kafka: KafkaCluster, topic: str, isolation: str = "read_uncommitted") -> list[tuple[Any, Any]]:
     """Return (key, value) of everything in the topic, in order per partition."""
-    consumer = Consumer(
-        {
-            "bootstrap.servers": kafka.bootstrap,
-            "group.id": uuid.uuid4().hex,
-            "isolation.level": isolation,
-            "enable.partition.eof": True,
-        }
-    )
-    partitions = kafka.end_offsets(topic)
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    records, ended = [], set()
-    try:
-        while len(ended) < len(partitions):
-            message = consumer.poll(DEADLINE)
-            assert message is not None, "the topic could not be read to its end"
-            if message.error() is None:
-                records.append((message.key(), message.value()))
-            else:
-                assert message.error().code() == KafkaError._PARTITION_EOF
-                ended.add(message.partition())
-    finally:
-        consumer.close()
-    return records
+    return [(m.key(), m.value()) for m in kafka.messages(topic, isolation_level=isolation)]
 
 
 def offer(producer: Producer, topic: str, records: int) -> None:

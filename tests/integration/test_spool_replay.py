@@ -10,7 +10,6 @@ from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import Consumer, KafkaError, TopicPartition
 
 from kafka_throttle._spool import Spool
 from kafka_throttle._spool.maintenance import peek
@@ -49,28 +48,6 @@ def new_topic(kafka: KafkaCluster, partitions: int, **config: str) -> str:
         topic, partitions=partitions, config={key.replace("_", "."): value for key, value in config.items()}
     )
     return topic
-
-
-def consumed(kafka: KafkaCluster, topic: str) -> list[Any]:
-    """Return everything in the topic, in order per partition."""
-    consumer = Consumer(
-        {"bootstrap.servers": kafka.bootstrap, "group.id": uuid.uuid4().hex, "enable.partition.eof": True}
-    )
-    partitions = kafka.end_offsets(topic)
-    consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
-    messages, ended = [], set()
-    try:
-        while len(ended) < len(partitions):
-            message = consumer.poll(DEADLINE)
-            assert message is not None, "the topic could not be read to its end"
-            if message.error() is None:
-                messages.append(message)
-            else:
-                assert message.error().code() == KafkaError._PARTITION_EOF
-                ended.add(message.partition())
-    finally:
-        consumer.close()
-    return messages
 
 
 def replay(kafka: KafkaCluster, directory: Path, *options: str) -> subprocess.CompletedProcess[str]:
@@ -114,7 +91,7 @@ def test_exactly_what_a_killed_application_committed_arrives_in_order_per_key(
         "",
         0,
     )
-    messages = consumed(local_kafka, topic)
+    messages = list(local_kafka.messages(topic))
     assert {b"%d" % key: list(range(key, len(committed), KEYS)) for key in range(KEYS)} == numbers_by_key(
         messages
     )
@@ -140,13 +117,13 @@ def test_a_refused_record_is_named_and_not_overtaken_until_it_may_be(
     assert done.returncode == 1
     assert done.stderr.startswith(f"Record 1201 to {topic} was refused: Broker: Message size too large")
     assert done.stdout == "1 200 records sent, 800 records left in the spool.\n"
-    assert numbers_by_key(consumed(local_kafka, topic)) == {b"k": list(range(1200))}
+    assert numbers_by_key(list(local_kafka.messages(topic))) == {b"k": list(range(1200))}
 
     skipped = replay(local_kafka, directory, "-X", "batch.num.messages=1", "--skip-failed")
 
     assert skipped.returncode == 1
     assert skipped.stdout == "799 records sent, 1 record left in the spool.\n"
-    assert numbers_by_key(consumed(local_kafka, topic)) == {b"k": [*range(1200), *range(1201, 2000)]}
+    assert numbers_by_key(list(local_kafka.messages(topic))) == {b"k": [*range(1200), *range(1201, 2000)]}
     assert [record.sequence for record in peek(directory)] == [1201]
 
 
@@ -176,5 +153,5 @@ def test_after_ctrl_c_the_rest_is_sent_the_next_time_and_nothing_twice(
 
     assert replay(local_kafka, directory).returncode == 0
     assert {b"%d" % key: list(range(key, 4000, KEYS)) for key in range(KEYS)} == numbers_by_key(
-        consumed(local_kafka, topic)
+        list(local_kafka.messages(topic))
     )
