@@ -1,8 +1,7 @@
-"""The slow path: what happens to a record that finds the edge reached, and who polls meanwhile.
+"""The slow path: what happens to a record that finds the edge reached.
 
-Read `Admission.at_edge` downwards: it is the whole way of such a record, to the client or back to the caller.
-
-A produce() from inside a callback never polls and never waits: see `Polling`.
+Read `Admission.admit` downwards: it is the whole way of such a record, to the client, to its rule's policies, or into
+the line of those who wait. How one waits is the shell's: threads in ``_blocking.py``, tasks in ``_aio/``.
 """
 
 from __future__ import annotations
@@ -10,9 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import nullcontext
-from functools import partial
-from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from kafka_throttle._adapters.confluent import error_names
 from kafka_throttle._core.engine import Engine, Room
@@ -22,7 +19,6 @@ from kafka_throttle._publish import Publisher
 from kafka_throttle._refusals import Refusals
 from kafka_throttle._shedding.delivery import Deferred
 from kafka_throttle._sizes import bytes_of_call
-from kafka_throttle._turnstile import Place, Turnstile
 from kafka_throttle.events import LimitDecreased
 from kafka_throttle.policies import Block
 from kafka_throttle.statistics import snapshot_of
@@ -40,32 +36,65 @@ if TYPE_CHECKING:
     from kafka_throttle.policies import Policy
     from kafka_throttle.statistics import Statistics
 
-__all__ = ["Admission"]
+__all__ = ["TRICKLE", "Admission", "Line", "Wait"]
 
-# A waiting thread looks again this often, in seconds, even when no report wakes it: another thread's poll may have
-# served the report, and signals (Ctrl-C) are seen in between.
-_SLICE = 0.005
 # What comes in so many seconds is worth a visit of the slow path.
 _PORTION = 0.001
 # For so long, in seconds, a waiting caller waits for more than a little room.
-_TRICKLE = 0.01
-# A poll of ours is waited for so long at most, in seconds.
-_ALONE = 0.05
-_NO_ROOM = Room(0, 0)
+TRICKLE = 0.01
 _EMPTY = Ledger()
 _ROOM_FOR_ONE = Room(1, 0, paced=True)
 
 
+class Line(Protocol):
+    """Those who wait for room; see the shells."""
+
+    def __len__(self) -> int: ...
+
+    def holds_back(self, rank: int) -> bool:
+        """Return whether somebody waits whom a record of this rank must not overtake."""
+        ...
+
+    def grant(self, most: int, *, after: Any = None, rank: int = ...) -> int:
+        """Let the first ones go that wait for room alone, and return how many those were."""
+        ...
+
+
+class Wait(NamedTuple):
+    """A record whose caller has to wait in line.
+
+    Attributes:
+        policy: For how long.
+        producer: The producer.
+        topic: The record's topic.
+        args: Arguments of its produce().
+        kwargs: Its keywords.
+        rank: Rank of its class.
+        attempt: Tries once more, given the place in the line and the room that is worth it, for a record that may not
+            go straight to the client; None: room is all that it waits for.
+    """
+
+    policy: Block
+    producer: Any
+    topic: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    rank: int
+    attempt: Callable[[Any, int], bool] | None
+
+
 class Admission:
-    """Everything about one producer that is not the client itself.
+    """Everything about one producer that is not the client itself, nor the way its callers wait.
 
     Args:
         throttle: The configuration.
         settings: What the client can hold.
         meter: Counts what becomes of the records.
         make_gate: Given the slow path and the queue for deferred calls, returns the gate.
-        client_poll: The client's poll, as a function of the producer and a timeout in seconds.
+        client_poll: The client's poll, as a function of the producer and a timeout in seconds; None: others poll it.
         clock: Monotonic seconds.
+        make_line: Makes the line of those who wait.
+        deferred: The queue for deferred calls; None: a new one.
     """
 
     def __init__(
@@ -74,13 +103,16 @@ class Admission:
         settings: ClientSettings,
         meter: Counts,
         make_gate: Callable[[deque[tuple[Any, ...]]], Gate],
-        client_poll: Callable[[Any, float], int],
+        client_poll: Callable[[Any, float], int] | None,
         clock: Callable[[], float] = time.monotonic,
+        *,
+        make_line: Callable[[], Line],
+        deferred: Deferred | None = None,
     ) -> None:
         self.throttle = throttle
         self.settings = settings
         self.meter = meter
-        self.gate = make_gate(Deferred())
+        self.gate = make_gate(Deferred() if deferred is None else deferred)
         self.publisher = Publisher(settings.client_id, throttle.hooks)
         self.engine = Engine(
             throttle.limit,
@@ -98,25 +130,31 @@ class Admission:
         self._ranks = {name: rank for rank, name in enumerate(classes)}
         self._mixed = len(classes) > 1
         self.clock = clock
-        self._turnstile = Turnstile()
+        self._make_line = make_line
+        self.line = make_line()
         self._deciding = threading.RLock()
         self.polling = Polling(self.gate, client_poll, clock, settings.client_id)
         self._busy = False
-        self._in_line: set[int] = set()
         self.refusals = Refusals(settings, self.gate)
 
     # ---- the way of a record that finds the edge reached
 
-    def at_edge(self, producer: Any, *args: Any, **kwargs: Any) -> None:
-        """Hand the record to the client when there is room, else do what the topic's rule says."""
+    def admit(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Wait | None:
+        """Hand a record to the client when there is room, else do what the topic's rule says.
+
+        Returns:
+            None when that is done; else how the caller has to wait.
+
+        Raises:
+            Rejected: The rule refuses the record.
+        """
         self.polling.refuse_orphan()
         topic = args[0] if args else kwargs.get("topic")
         if self.closed or not isinstance(topic, str) or not self.throttle.enabled:
-            return self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
+            self.gate.forward(producer, *args, **kwargs)  # the client has the words for it
+            return None
         if self.draining:
-            return self.refusals.reject(
-                self.statistics, topic, args, kwargs, waited=0.0, reason="draining", policy=None
-            )
+            self.refuse(topic, args, kwargs, "draining")
         rule = self.throttle.rule_for(topic)
         shedding = self.shedding
         if shedding is not None:
@@ -125,7 +163,7 @@ class Admission:
                 return shedding.offer(way, producer, args, kwargs)
             shedding.let_pass(topic, self.rank_of(rule))
         rank = self.rank_of(rule)
-        if self.enter(producer, args, kwargs, rank, self._worthwhile(rule.policy)):
+        if self.enter(producer, args, kwargs, rank, self.worthwhile(rule.policy)):
             return None
         return self.finish(rule.policy, producer, topic, args, kwargs, rank)
 
@@ -133,9 +171,7 @@ class Admission:
         self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int, least: int = 1
     ) -> bool:
         """Hand a record over if nobody waits who goes first and there is room for `least` records."""
-        return not self._turnstile.holds_back(rank) and self._try(
-            producer, args, kwargs, least=least, rank=rank
-        )
+        return not self.line.holds_back(rank) and self._try(producer, args, kwargs, least=least, rank=rank)
 
     def rank_of(self, rule: Rule) -> int:
         """Return the rank of a rule's class among those that there are."""
@@ -149,8 +185,8 @@ class Admission:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         rank: int,
-        attempt: Callable[[Place, int], bool] | None = None,
-    ) -> None:
+        attempt: Callable[[Any, int], bool] | None = None,
+    ) -> Wait | None:
         """Do what the last policy of a chain says: wait, or refuse.
 
         Args:
@@ -160,12 +196,42 @@ class Admission:
             args: Arguments of its produce().
             kwargs: Its keywords.
             rank: Rank of its class.
-            attempt: Tries once more, given the place in the line and the room that is worth it; None: at the client.
+            attempt: See `Wait`.
+
+        Returns:
+            How the caller has to wait; None when it must not, and the client has the record.
+
+        Raises:
+            Rejected: The policy refuses it.
         """
-        if isinstance(policy, Block):
-            return self._block(policy, producer, topic, args, kwargs, rank, attempt)
-        return self.refusals.reject(
-            self.statistics, topic, args, kwargs, waited=0.0, reason="limit", policy=policy
+        if not isinstance(policy, Block) or (attempt is not None and self.cannot_wait()):
+            self.refuse(topic, args, kwargs, "limit", policy)
+        elif not self.cannot_wait():
+            return Wait(policy, producer, topic, args, kwargs, rank, attempt)
+        else:  # the client would take the record, and what a callback produces is bounded by the reports that call it
+            self.gate.forward(producer, *args, **kwargs)
+        return None
+
+    def cannot_wait(self) -> bool:
+        """Return whether the caller is one that must not wait."""
+        return False
+
+    def refuse(
+        self,
+        topic: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        reason: str,
+        policy: Policy | None = None,
+        waited: float = 0.0,
+    ) -> None:
+        """Refuse a record, and say how things stand.
+
+        Raises:
+            Rejected: Always.
+        """
+        self.refusals.reject(
+            self.statistics, topic, args, kwargs, waited=waited, reason=reason, policy=policy
         )
 
     def _try(
@@ -173,7 +239,7 @@ class Admission:
         producer: Any,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
-        place: Place | None = None,
+        place: Any = None,
         least: int = 1,
         rank: int = 0,
     ) -> bool:
@@ -192,25 +258,25 @@ class Admission:
         self._let_follow(room, size, place, rank)
         return True
 
-    def _worthwhile(self, policy: Policy) -> int:
+    def worthwhile(self, policy: Policy) -> int:
         """Return the room that is worth a visit, for a caller that may wait for it.
 
         Reports trickle in. To follow each one with a record or two would keep this thread busy with deciding, on a
         processor that the client and perhaps the broker need.
         """
         engine = self.engine
-        if not isinstance(policy, Block) or policy.timeout <= _TRICKLE or self._cannot_wait():
+        if not isinstance(policy, Block) or policy.timeout <= TRICKLE or self.cannot_wait():
             return 1
         if engine.absorbing or engine.quota is not None:
             return 1  # what is admitted is governed by the time, in portions that are large enough
         return max(1, min(engine.limit_records // 8, int(_PORTION * engine.path.rate)))
 
-    def _let_follow(self, room: Room, size: int, place: Place | None, rank: int) -> None:
+    def _let_follow(self, room: Room, size: int, place: Any, rank: int) -> None:
         """Give the rest of the room to those who wait, in their order, and what they leave to whoever comes."""
         left = room.records - 1
-        if len(self._turnstile):
-            left -= self._turnstile.grant(left, after=place, rank=rank)
-        if left > 0 and len(self._turnstile) <= (place is not None) and not self.polling.orphaned:
+        if len(self.line):
+            left -= self.line.grant(left, after=place, rank=rank)
+        if left > 0 and len(self.line) <= (place is not None) and not self.polling.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
     def look(self, producer: Any, size: int = 0, rank: int = 0) -> Room:
@@ -250,62 +316,8 @@ class Admission:
             self.gate.close()  # it may stand open further than the limit is now
         return events
 
-    def _block(
-        self,
-        policy: Block,
-        producer: Any,
-        topic: str,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        rank: int,
-        attempt: Callable[[Place, int], bool] | None,
-    ) -> None:
-        """Wait in line until there is room or the time is up."""
-        if self._cannot_wait():
-            if attempt is not None:  # others of its group wait, and it must not overtake them
-                return self.refusals.reject(
-                    self.statistics, topic, args, kwargs, waited=0.0, reason="limit", policy=policy
-                )
-            # The client would take the record, and what a callback produces is bounded by the reports that call it.
-            return self.gate.forward(producer, *args, **kwargs)
-        trying = partial(self.try_in_line, producer, args, kwargs) if attempt is None else attempt
-        reason = "deadline"
-        worthwhile = self._worthwhile(policy)
-        self.gate.close()  # nobody overtakes
-        started = self.clock()
-        deadline = started + policy.timeout
-        self._in_line.add(get_ident())
-        place = self._turnstile.join(grantable=attempt is None, rank=rank)
-        try:
-            while True:
-                left = deadline - self.clock()
-                called = place.wait(max(0.0, min(left, _SLICE * 10)))
-                least = worthwhile if self.clock() - started < _TRICKLE else 1
-                if self.draining:
-                    reason = "draining"
-                    break
-                if called and trying(place, least):
-                    return None
-                if left <= 0:
-                    break
-                self.refusals.refuse_unpolled(topic, args, kwargs, self.clock() - started)
-                if place.granted:  # the client had no room for what was granted: back into the line
-                    place = self._turnstile.join(rank=rank)
-                elif called:
-                    self.polling.serve(producer, min(left, _SLICE))
-        finally:
-            self._turnstile.leave(place)
-            self._in_line.discard(get_ident())
-        return self.refusals.reject(
-            self.statistics, topic, args, kwargs, waited=self.clock() - started, reason=reason, policy=policy
-        )
-
-    def _cannot_wait(self) -> bool:
-        """Return whether this is a callback, or a signal handler that came in the client's poll or in a wait of ours."""
-        return self.gate.in_client or get_ident() in self._in_line
-
     def try_in_line(
-        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Place, least: int
+        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], place: Any, least: int
     ) -> bool:
         """Hand over a record whose caller waits, if there is room or it was granted some."""
         self.polling.refuse_orphan()
@@ -323,7 +335,7 @@ class Admission:
 
     def tend(self) -> None:
         """Open the gate as far as there is room, at a moment when no produce() waits for it."""
-        if self.closed or self.polling.orphaned or len(self._turnstile) or not self.engine.begun:
+        if self.closed or self.polling.orphaned or len(self.line) or not self.engine.begun:
             return
         with self._deciding:
             if self._busy:
@@ -360,40 +372,11 @@ class Admission:
             self.engine.note_broker_throttle(self.clock(), event.throttle_time, self.meter.brief(self.gate))
         self.gate.close()  # what it was opened for did not know of the quota
 
-    def let_others(self, producer: Any, place: Place) -> None:
+    def let_others(self, producer: Any, place: Any) -> None:
         """Let those go who wait for room alone, when the first of the line waits for something else."""
         room = self.look(producer, rank=place.rank)
         if room.records:
-            self._turnstile.grant(room.records, after=place, rank=place.rank)
-
-    def reserve(self, producer: Any, topic: str, wanted: int, size: int) -> int:
-        """Return how many records of a batch may go to the client now; 0 when the rule's patience is at its end."""
-        self.polling.refuse_orphan()
-        if self.closed or not self.throttle.enabled or self._cannot_wait():
-            return wanted
-        if self.draining:
-            return 0
-        rule = self.throttle.rule_for(topic)
-        policy, rank = rule.policy, self.rank_of(rule)
-        deadline = self.clock() + (policy.timeout if isinstance(policy, Block) else 0.0)
-        self._in_line.add(get_ident())
-        place = self._turnstile.join(rank=rank)
-        try:
-            while True:
-                left = deadline - self.clock()
-                first = place.wait(max(0.0, min(left, _SLICE * 10)))
-                if place.granted:
-                    return 1
-                room = self.look(producer, size, rank) if first else _NO_ROOM
-                if room.records >= 1:
-                    return min(wanted, max(1, min(room.records, room.bytes // max(1, size))))
-                if left <= 0 or self.closed:
-                    return 0
-                if first:
-                    self.polling.serve(producer, min(left, _SLICE))
-        finally:
-            self._turnstile.leave(place)
-            self._in_line.discard(get_ident())
+            self.line.grant(room.records, after=place, rank=place.rank)
 
     def close(self) -> None:
         """Take note that the client is closed."""
@@ -405,7 +388,7 @@ class Admission:
         self.polling.orphan()
         self._deciding = threading.RLock()  # another thread of the parent may have held them
         self.refusals.orphan()
-        self._turnstile = Turnstile()
+        self.line = self._make_line()
         self.gate.abandon()
         if self.shedding is not None:
             self.shedding.orphan()
@@ -432,7 +415,7 @@ class Admission:
                 state=self.state,
                 gate="compiled" if hasattr(self.gate, "byte_edge") else "pure",
                 errors=error_names(self.meter.errors()),
-                waiting=len(self._turnstile),
+                waiting=len(self.line),
                 deferred_callbacks=len(self.gate.deferred),
                 hook_errors=self.publisher.hook_errors,
                 **known,

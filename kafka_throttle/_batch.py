@@ -11,7 +11,7 @@ from kafka_throttle._sizes import bytes_of_messages
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kafka_throttle._admission import Admission
+    from kafka_throttle._blocking import BlockingAdmission
     from kafka_throttle._gates.gate import Gate
 
 __all__ = ["produce_batch", "produce_each", "with_stand_ins"]
@@ -40,7 +40,7 @@ def with_stand_ins(
 
 def produce_batch(
     producer: Any,
-    admission: Admission,
+    admission: BlockingAdmission,
     topic: str,
     messages: list[dict[str, Any]],
     send: Callable[[list[dict[str, Any]]], int],
@@ -80,7 +80,11 @@ def produce_batch(
 
 
 def produce_each(
-    admission: Admission, producer: Any, topic: str, messages: list[dict[str, Any]], defaults: dict[str, Any]
+    admission: BlockingAdmission,
+    producer: Any,
+    topic: str,
+    messages: list[dict[str, Any]],
+    defaults: dict[str, Any],
 ) -> int:
     """Offer the messages of a batch one by one, for a topic whose rule keeps or follows records.
 
@@ -109,7 +113,7 @@ def produce_each(
 
 
 def _hand_over(
-    admission: Admission, messages: list[dict[str, Any]], send: Callable[[list[dict[str, Any]]], int]
+    admission: BlockingAdmission, messages: list[dict[str, Any]], send: Callable[[list[dict[str, Any]]], int]
 ) -> int:
     gate = admission.gate
     # The client reads "callback" of each message: stand-ins go into copies, and "_error" comes back from them.
@@ -134,7 +138,7 @@ def _hand_over(
     return good
 
 
-def _refuse(admission: Admission, messages: list[dict[str, Any]]) -> None:
+def _refuse(admission: BlockingAdmission, messages: list[dict[str, Any]]) -> None:
     admission.refusals.count_batch(len(messages), bytes_of_messages(messages))
     for message in messages:
         message[_ERROR] = KafkaError(

@@ -30,7 +30,8 @@ class Polling:
 
     Args:
         gate: Knows what each thread is doing, and has the deferred calls.
-        client_poll: The client's poll, as a function of the producer and a timeout in seconds.
+        client_poll: The client's poll, as a function of the producer and a timeout in seconds; None: others poll it, and
+            the facade has no need to.
         clock: Monotonic seconds.
         client_id: For the words of errors.
 
@@ -41,7 +42,7 @@ class Polling:
     def __init__(
         self,
         gate: Gate,
-        client_poll: Callable[[Any, float], int],
+        client_poll: Callable[[Any, float], int] | None,
         clock: Callable[[], float],
         client_id: str,
     ) -> None:
@@ -65,7 +66,7 @@ class Polling:
 
     def serve(self, producer: Any, timeout: float) -> None:
         """Poll the client on the facade's behalf: the user's callbacks are put off."""
-        if self.gate.in_client:
+        if self._client_poll is None or self.gate.in_client:
             return  # a callback, or a signal handler in the client's poll: one more poll would crash the client
         if not self._lock.acquire(blocking=False):
             return  # another thread is at it; whose callbacks are deferred can be said of one thread only

@@ -22,8 +22,8 @@ from kafka_throttle import config
 from kafka_throttle._adapters.acks import InterceptedAcks, ReportedAcks, interceptors
 from kafka_throttle._adapters.confluent import ClientSettings
 from kafka_throttle._adapters.instrumented import STOCK, next_in_line, traced
-from kafka_throttle._admission import Admission
 from kafka_throttle._batch import produce_batch, with_stand_ins
+from kafka_throttle._blocking import BlockingAdmission
 from kafka_throttle._closing import flush_kept, serve_all, serve_last
 from kafka_throttle._gates.gate import COMPILED, PureGate, gated_method, gated_poll
 from kafka_throttle._registry import register
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections import deque
     from collections.abc import Callable
 
+    from kafka_throttle._admission import Admission
     from kafka_throttle._gates.gate import Gate
     from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._throttle import Throttle
@@ -68,7 +69,7 @@ class Producer(STOCK):
     # What produce() calls. The client's tests want a docstring on every name that does not begin with two underscores.
     __slots__ = ("__admission__", "__dict__", "__gate__", "__weakref__")
 
-    __admission__: Admission | None
+    __admission__: BlockingAdmission | None
     __gate__: Callable[..., None]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Any:
@@ -89,7 +90,7 @@ class Producer(STOCK):
             return
         meter = InterceptedAcks(_INTERCEPTORS) if _INTERCEPTORS else ReportedAcks()
         poll = next_in_line(Producer, type(self), "poll")
-        admission = Admission(
+        admission = BlockingAdmission(
             resolved, ClientSettings.of(conf), meter, partial(_make_gate, type(self), meter, poll), poll
         )
         if resolved.tracked:
@@ -365,7 +366,7 @@ class _DeferringLogger:
 
 
 def _at_edge(producer: Producer, *args: Any, **kwargs: Any) -> None:
-    return producer.__admission__.at_edge(producer, *args, **kwargs)  # type: ignore[union-attr, return-value]
+    producer.__admission__.at_edge(producer, *args, **kwargs)  # type: ignore[union-attr]
 
 
 def _make_gate(

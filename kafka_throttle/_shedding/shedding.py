@@ -32,7 +32,7 @@ from kafka_throttle.exceptions import CallbackReentryError, SpoolError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kafka_throttle._admission import Admission
+    from kafka_throttle._admission import Admission, Wait
     from kafka_throttle._records import Record
     from kafka_throttle._throttle import Rule, Throttle
 
@@ -122,8 +122,11 @@ class Shedding:
         """Return the way of a rule, or None when it only waits or refuses."""
         return self._ways.get(id(rule))
 
-    def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Wait | None:
         """Hand a record to the client, or have it taken by a link of its way; else its last policy decides.
+
+        Returns:
+            None when that is done; else how the caller has to wait.
 
         Raises:
             Rejected: The last policy refused it.
@@ -134,17 +137,21 @@ class Shedding:
         except TypeError:  # arguments that produce() does not have
             record = None
         if record is None or record.size > admission.settings.max_message_bytes:
-            return admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
+            admission.gate.forward(producer, *args, **kwargs)  # raises, in the client's words
+            return None
         if self._at_work.interrupted:
-            return self._put_off(way, record, producer)
+            self._put_off(way, record, producer)
+            return None
         if way.write_ahead is not None:
             admission.refusals.refuse_unpolled(record.topic, args, kwargs)
             if self._at_work(way.write_ahead.take, record):
-                return self._wake()
+                self._wake()
+                return None
         if way.follows:
             args, kwargs = call_of(record, Delivery(way, record))
         if not (way.always or way.waits(record.group)) and admission.enter(producer, args, kwargs, way.rank):
-            return self._topics.let_way_pass(way, record.topic)
+            self._topics.let_way_pass(way, record.topic)
+            return None
         admission.refusals.refuse_unpolled(record.topic, args, kwargs)
         try:
             if self._at_work(self._take, way, record, producer):

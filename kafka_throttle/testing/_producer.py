@@ -11,7 +11,7 @@ from attrs import frozen
 from confluent_kafka import KafkaError
 
 from kafka_throttle._adapters.confluent import ClientSettings
-from kafka_throttle._admission import Admission
+from kafka_throttle._blocking import BlockingAdmission
 from kafka_throttle._gates.gate import PureGate
 from kafka_throttle._shedding.pump import Pump
 from kafka_throttle._shedding.shedding import Shedding
@@ -60,7 +60,7 @@ class SimulatedProducer:
             linger=path.linger,
             client_id="simulated",
         )
-        self._admission = Admission(
+        self._admission = BlockingAdmission(
             throttle or Throttle(),
             settings,
             _Meter(path),

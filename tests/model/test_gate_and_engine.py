@@ -11,7 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from kafka_throttle import AIMD, Fixed, Reject, Rule, Throttle
 from kafka_throttle._adapters.confluent import ClientSettings
-from kafka_throttle._admission import Admission
+from kafka_throttle._blocking import BlockingAdmission
 from kafka_throttle._core.engine import Engine, Room
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
 from kafka_throttle._gates.gate import COMPILED, PureGate, gated_method
@@ -106,7 +106,7 @@ class GateAndEngine(RuleBasedStateMachine):
         self.delay_total = 0.0
         throttle = Throttle(rules=[Rule("*", Reject())], limit=limit, burst=BURST, hooks=[self.events.append])
         settings_ = ClientSettings(max_messages=most)
-        self.admission = Admission(throttle, settings_, self, self.make_gate, self.poll, self.clock)
+        self.admission = BlockingAdmission(throttle, settings_, self, self.make_gate, self.poll, self.clock)
         self.admission.engine = WatchedEngine(
             throttle.limit, throttle.signals, settings_.bounds, settings_.buffer_bytes, BURST
         )

@@ -12,7 +12,7 @@ import pytest
 
 from kafka_throttle import Block, Fixed, Reject, Rule, Throttle
 from kafka_throttle._adapters.confluent import ClientSettings
-from kafka_throttle._admission import Admission
+from kafka_throttle._blocking import BlockingAdmission
 from kafka_throttle._core.window import Reading
 from kafka_throttle._gates.gate import PureGate
 from kafka_throttle.events import ThrottlingStarted
@@ -33,7 +33,7 @@ class Client:
         self.polls: list[float] = []
         self.full = False
         self.callbacks: list[Any] = []  # run by the next poll
-        self.admission = Admission(
+        self.admission = BlockingAdmission(
             throttle,
             ClientSettings(client_id="orders", **settings),
             self,
