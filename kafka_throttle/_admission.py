@@ -55,6 +55,10 @@ class Line(Protocol):
         """Return whether somebody waits whom a record of this rank must not overtake."""
         ...
 
+    def alone(self, place: Any) -> bool:
+        """Return whether nobody waits but the one who has this place, if any."""
+        ...
+
     def grant(self, most: int, *, after: Any = None, rank: int = ...) -> int:
         """Let the first ones go that wait for room alone, and return how many those were."""
         ...
@@ -276,7 +280,7 @@ class Admission:
         left = room.records - 1
         if len(self.line):
             left -= self.line.grant(left, after=place, rank=rank)
-        if left > 0 and len(self.line) <= (place is not None) and not self.polling.orphaned:
+        if left > 0 and self.line.alone(place) and not self.polling.orphaned:
             self.gate.open(left, max(0, room.bytes - size), self.engine.path.record_bytes)
 
     def look(self, producer: Any, size: int = 0, rank: int = 0) -> Room:

@@ -30,10 +30,12 @@ class Refusals:
     Attributes:
         records: Records that were refused.
         bytes: Their bytes.
+        raises: The exception's class, for clients that have one of their own for a full buffer.
     """
 
     def __init__(self, settings: ClientSettings, gate: Gate) -> None:
         self.records = self.bytes = 0
+        self.raises: type[Rejected] = Rejected
         self._settings = settings
         self._gate = gate
         # Reentrant: a signal handler may produce in the middle of a count.
@@ -64,7 +66,7 @@ class Refusals:
             words, retry_after = draining(topic), None
         else:
             words, retry_after = how_it_stands(statistics(), topic, waited, policy)
-        raise Rejected(words, topic=topic, reason=reason, waited=waited, retry_after=retry_after)
+        raise self.raises(words, topic=topic, reason=reason, waited=waited, retry_after=retry_after)
 
     def refuse_what_never_fits(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse a value that is larger than the client's whole buffer."""
@@ -74,7 +76,7 @@ class Refusals:
         if size > self._settings.buffer_bytes:
             self._count(args, kwargs)
             topic = args[0] if args else kwargs["topic"]
-            raise Rejected(
+            raise self.raises(
                 too_large(topic, size, self._settings.buffer_bytes), topic=topic, reason="too_large"
             )
 
@@ -86,7 +88,7 @@ class Refusals:
         if len(self._gate.deferred) >= self._settings.max_messages:
             self._count(args, kwargs)
             words = unpolled(topic, len(self._gate.deferred))
-            raise Rejected(words, topic=topic, reason="callbacks", waited=waited)
+            raise self.raises(words, topic=topic, reason="callbacks", waited=waited)
 
     def _count(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         with self._lock:

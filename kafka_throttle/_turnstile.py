@@ -77,6 +77,10 @@ class Turnstile:
         with self._lock:
             return bool(self._line) and self._line[0].rank <= rank
 
+    def alone(self, place: Place | None) -> bool:
+        """Return whether nobody waits but the one who has this place, if any."""
+        return len(self._line) <= (place is not None)
+
     def grant(self, most: int, *, after: Place | None = None, rank: int = _ANY) -> int:
         """Let the first ones of the line go that wait for room alone, each with one record.
 

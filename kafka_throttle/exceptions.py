@@ -9,6 +9,7 @@ ThrottleError
 │   ├── SpoolCorrupt
 │   ├── SpoolFull
 │   └── SpoolLocked
+├── Shed                 (asyncio; also a KafkaException, or aiokafka's KafkaError)
 ├── DeadLetterError
 ├── CallbackReentryError (also a RuntimeError)
 └── ForkedProducerError  (also a RuntimeError)
@@ -26,6 +27,7 @@ __all__ = [
     "ForkedProducerError",
     "LossNotApproved",
     "Rejected",
+    "Shed",
     "SpoolCorrupt",
     "SpoolError",
     "SpoolFull",
@@ -63,6 +65,22 @@ class Rejected(ThrottleError, BufferError):
         self.reason = reason
         self.waited = waited
         self.retry_after = retry_after
+
+
+class Shed(ThrottleError):
+    """What the future of a record raises that its rule gave up, or wrote to the dead letters.
+
+    Attributes:
+        topic: The topic of the record.
+        policy: Name of the policy.
+        reason: Why, in one word.
+    """
+
+    def __init__(self, message: str, *, topic: str | None, policy: str, reason: str) -> None:
+        super().__init__(message)
+        self.topic = topic
+        self.policy = policy
+        self.reason = reason
 
 
 class ConfigurationError(ThrottleError, ValueError):

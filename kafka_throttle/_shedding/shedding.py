@@ -246,6 +246,10 @@ class Shedding:
         """Restrict the gate to topics that are known to be free while a way is not clear; else lift that."""
         self._topics.restrict()
 
+    def hold_back(self, way: Way) -> None:
+        """Have every record of a way take the slow path, if something waits there."""
+        self._topics.hold_back(way)
+
     # ---- the pump's side
 
     def start(self, producer: Any) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import threading
 from bisect import insort
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kafka_throttle._core.groups import Groups, group_of
 from kafka_throttle._publish import logger
 from kafka_throttle._records import Record
+from kafka_throttle._shedding.untold import Untold
 from kafka_throttle._spool import Spool
 from kafka_throttle.events import RecordReplayed, RecordSpilled
 from kafka_throttle.exceptions import SpoolError
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
 
     from kafka_throttle._shedding.books import Books
+    from kafka_throttle._shedding.untold import CommitAware
     from kafka_throttle._spool import SpooledRecord
     from kafka_throttle.policies import Spill
 
@@ -84,6 +86,8 @@ class Spooled:
         # Held while records are read: who reads first has to be first to say what it read.
         self._filling = threading.Lock()
         self._callbacks = _Callbacks()
+        self._untold = Untold(policy.directory)
+        self.spool.on_commit = self._untold.tell
         self._groups = Groups()
         self._ready: list[Entry] = []
         self._failed: list[Entry] = []
@@ -105,6 +109,11 @@ class Spooled:
     def waits(self, group: Hashable) -> bool:
         """Whether a record of this group has to queue here; after a restart all have to, until the past is sent."""
         return self._recovered > 0 or group in self._groups
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether `take` may have to wait for the disk."""
+        return self.spool.may_wait
 
     @property
     def waiting(self) -> int:
@@ -143,8 +152,12 @@ class Spooled:
     def _enter(self, record: Record, sequence: int, *, offered: bool) -> None:
         self._next = sequence + 1
         self._groups.add(group_of(record.topic, record.key, record.partition))
-        if record.callback is not None:
-            self._callbacks.add(sequence, record.callback)
+        callback = record.callback
+        if callback is not None:
+            if hasattr(callback, "committed"):
+                self._untold.add(sequence, record.topic, cast("CommitAware", callback))
+            else:
+                self._callbacks.add(sequence, callback)
         if offered:
             self._unposted += 1
             self._unposted_bytes += record.size
@@ -239,7 +252,7 @@ class Spooled:
         if self.policy.record_id_header is not None:
             headers = (*(headers or ()), (self.policy.record_id_header, spooled.record_id))
         size = (len(value) if value else 0) + (len(key) if key else 0)
-        callback = self._callbacks.take(sequence)
+        callback = self._untold.take(sequence) or self._callbacks.take(sequence)
         return sequence, Record(topic, value, key, partition, timestamp, headers, callback, size, spooled_at)
 
     def expire(self) -> None:

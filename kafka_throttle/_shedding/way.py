@@ -76,6 +76,8 @@ class Way:
         write_ahead: The spool that every record goes to before anything else is asked; None when there is none.
         follows: Whether failed deliveries are taken care of.
         passing: Topics that may pass the gate while nothing waits.
+        coming: Records that are about to be offered, in another thread.
+        resolves_late: Whether the future of a record on disk waits for its delivery.
     """
 
     def __init__(
@@ -116,6 +118,8 @@ class Way:
         self.follows = rule.on_failure is not None
         self.keepers: list[Spooled | Held] = [*self.spools, *self.helds]
         self.passing: set[str] = set()
+        self.coming = 0
+        self.resolves_late = any(spooled.policy.resolve == "delivery" for spooled in self.spools)
 
     def _links_of(self, policy: Policy) -> list[Any]:
         links: list[Any] = []
@@ -196,7 +200,14 @@ class Way:
     @property
     def clear(self) -> bool:
         """Whether its topics may pass the gate."""
-        return not (self.always or self.follows or self.waiting)
+        return not (self.always or self.follows or self.waiting or self.coming)
+
+    @property
+    def may_wait(self) -> bool:
+        """Whether `take` may have to wait for the disk."""
+        return any(spooled.may_wait for spooled in self.spools) or any(
+            letters.policy.file is not None for letters in self.letters
+        )
 
     @property
     def out(self) -> int:

@@ -35,6 +35,8 @@ _ALONE_OVERHEAD = 16_384
 _CHUNK_BYTES = 2 << 20
 # Chunks that may wait for the disk before append() waits for it too.
 _MOST_CHUNKS = 16
+# With less room than this, append() may look on the disk for more.
+_TIGHT = 4 << 20
 # Bytes of committed chunks that are kept for a replay that keeps up.
 _RECENT_BYTES = 16 << 20
 
@@ -44,6 +46,9 @@ class Intake:
 
     A group is a list of tuples under a lock, packed all at once when it is committed: a record costs its tuple, its size
     and the lock.
+
+    Attributes:
+        on_commit: Called with the sequence after the last one that is on disk, by whichever thread has committed.
     """
 
     def __init__(
@@ -68,6 +73,7 @@ class Intake:
             group_records: Records of a chunk.
             group_seconds: Seconds after which a chunk is committed; None for no thread.
         """
+        self.on_commit: Callable[[int], None] | None = None
         self._store = store
         self._writer = writer
         self._clock = clock
@@ -165,6 +171,16 @@ class Intake:
         return sequence
 
     @property
+    def may_wait(self) -> bool:
+        """Whether append() may have to wait for the disk."""
+        return (
+            self._each
+            or self._trouble is not None
+            or len(self._full_chunks) >= _MOST_CHUNKS - 1
+            or self._room < _TIGHT
+        )
+
+    @property
     def next_sequence(self) -> int:
         """The sequence of the next record."""
         if self._each:
@@ -211,6 +227,8 @@ class Intake:
             self._first = chunk.end
             self._store.state.next_sequence = chunk.end
             self._recent.put(chunk)
+            if self.on_commit is not None:
+                self.on_commit(chunk.end)
             return chunk.first
 
     def _begin(self, room: int) -> None:
@@ -266,6 +284,8 @@ class Intake:
         self._store.state.next_sequence = chunks[-1].end
         for chunk in chunks:
             self._recent.put(chunk)
+        if self.on_commit is not None:
+            self.on_commit(chunks[-1].end)
 
     def _face_trouble(self) -> None:
         """Raise what stands in the way, or try whether it has gone."""

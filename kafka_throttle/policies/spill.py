@@ -58,6 +58,8 @@ class Spill(Policy):
         record_id_header: Name of a header with 16 bytes that are the same whenever the record is sent again, for
             consumers that deduplicate; None for none.
         share: Share of the room in the client that may be used for what comes from the disk while other records come.
+        resolve: When the future of a record that was put on disk is resolved, in the asyncio facades: ``"commit"``: once it
+            is on disk, with a `Spilled`. ``"delivery"``: with its delivery.
         then: What happens when the disk cannot take a record.
     """
 
@@ -92,6 +94,11 @@ class Spill(Policy):
     )
     share: float = ratio(
         default=0.5, above=0, doc="Share of the room for what comes from the disk while other records come."
+    )
+    resolve: str = choice(
+        default="commit",
+        options=("commit", "delivery"),
+        doc="When the future of a record on disk is resolved (asyncio): once it is on disk, or delivered.",
     )
     then: Policy = then_field(Block(), "What happens when the disk cannot take a record.")
 

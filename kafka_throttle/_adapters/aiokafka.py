@@ -1,0 +1,554 @@
+"""Everything that leans on private parts of aiokafka: how its accumulator is made fair, and what is counted there.
+
+Three things of aiokafka are replaced, each in one class, and `check_version` names the versions that this was tested with:
+
+- ``MessageAccumulator.add_message`` lets everybody who waits for a partition try again whenever one of its batches
+  leaves: with 20 000 tasks nearly all the time goes into that. `FairAccumulator` has a line for each partition and
+  fills the next batch from its head, which also keeps the order of the calls.
+- ``MessageBatch`` tells nobody when it is done. `CountedBatch` tells the meter, once for all its records.
+- ``AIOKafkaClient.send`` is watched for produce requests: their latency, and the throttle time that aiokafka ignores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import time
+import weakref
+from collections import deque
+from functools import partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import aiokafka.errors
+from aiokafka.errors import KafkaTimeoutError, ProducerClosed
+from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.record.default_records import DefaultRecordBatch
+from confluent_kafka import KafkaError
+
+from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, ClientSettings
+from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
+from kafka_throttle._records import ShedError
+from kafka_throttle.exceptions import Rejected, Shed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from aiokafka import AIOKafkaProducer
+
+__all__ = [
+    "TESTED",
+    "BatchMeter",
+    "ClientError",
+    "FairAccumulator",
+    "RejectedHere",
+    "ShedHere",
+    "as_exception",
+    "as_kafka_error",
+    "conf_of",
+    "is_tested",
+    "records_of",
+    "settings_of",
+    "watch_requests",
+]
+
+TESTED = ("0.12", "0.15")
+"""The first version that this was tested with, and the first one beyond."""
+
+# Errors of aiokafka itself, which have no number in Kafka's protocol, by what librdkafka calls the same.
+_CLIENT_CODES: dict[type[BaseException], int] = {
+    aiokafka.errors.ProducerClosed: KafkaError._DESTROY,  # noqa: SLF001 - the client's public names
+    aiokafka.errors.KafkaTimeoutError: KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
+    aiokafka.errors.KafkaConnectionError: KafkaError._TRANSPORT,  # noqa: SLF001
+    aiokafka.errors.NodeNotReadyError: KafkaError._TRANSPORT,  # noqa: SLF001
+    aiokafka.errors.ProducerFenced: KafkaError._FENCED,  # noqa: SLF001
+}
+_NOTED = "_kafka_throttle_error"
+# aiokafka bounds nothing but each partition: what the Java client's buffer.memory is by default.
+_BUFFER_BYTES = 32 << 20
+_MOST_RECORDS = 100_000
+# A record can fail so many request timeouts after it was accepted.
+_TIMEOUTS = 3
+_SAME_SETTINGS = {
+    "bootstrap_servers": "bootstrap.servers",
+    "client_id": "client.id",
+    "transactional_id": "transactional.id",
+    "enable_idempotence": "enable.idempotence",
+    "security_protocol": "security.protocol",
+    "sasl_mechanism": "sasl.mechanism",
+    "sasl_plain_username": "sasl.username",
+    "sasl_plain_password": "sasl.password",
+}
+
+
+def is_tested() -> bool:
+    """Return whether the installed version is one of those that this was tested with."""
+    installed = tuple(int(part) for part in version("aiokafka").split(".")[:2])
+    first, beyond = (tuple(map(int, bound.split("."))) for bound in TESTED)
+    return first <= installed < beyond
+
+
+class ClientError(KafkaError):
+    """An error of aiokafka in the form that the policies know.
+
+    Attributes:
+        exception: aiokafka's own.
+    """
+
+    exception: BaseException
+
+
+def as_kafka_error(exception: BaseException, *, sent: bool = True) -> KafkaError:
+    """Return the error that an exception of aiokafka means.
+
+    Args:
+        exception: The exception.
+        sent: Whether the record's batch had been sent, so that it may have been written.
+    """
+    noted: KafkaError | None = getattr(exception, _NOTED, None)
+    if noted is not None:
+        return noted
+    code = next((code for kind, code in _CLIENT_CODES.items() if isinstance(exception, kind)), None)
+    if code is None:
+        code = getattr(exception, "errno", None)
+    if not isinstance(code, int):
+        code = KafkaError._FAIL  # noqa: SLF001
+    if code == KafkaError._DESTROY:  # noqa: SLF001
+        code = KafkaError._PURGE_INFLIGHT if sent else KafkaError._PURGE_QUEUE  # noqa: SLF001
+    elif code in MAY_BE_WRITTEN and not sent:
+        code = KafkaError._TIMED_OUT_QUEUE  # noqa: SLF001
+    error = ClientError(code, f"{type(exception).__name__}: {exception}")
+    error.exception = exception
+    return error
+
+
+class RejectedHere(Rejected, KafkaTimeoutError):  # type: ignore[misc]
+    """`Rejected`, for those who expect what aiokafka raises when its buffer stays full."""
+
+
+class ShedHere(Shed, aiokafka.errors.KafkaError):  # type: ignore[misc]
+    """`Shed`, for those who expect aiokafka's errors."""
+
+
+def as_exception(error: KafkaError, message: Any) -> BaseException:
+    """Return aiokafka's exception for an error that came from it, or one of its kind for one that did not."""
+    if isinstance(error, ClientError):
+        return error.exception
+    if isinstance(error, ShedError):
+        return ShedHere(error.str(), topic=message.topic(), policy=error.policy, reason=error.reason)
+    return aiokafka.errors.KafkaError(error.str())  # type: ignore[no-any-return]
+
+
+class BatchMeter:
+    """Counts by batches: exact for every record, at no cost for each.
+
+    Attributes:
+        reported: Called when records were reported.
+        regained: Called with the number of records that got into a batch although their caller was cancelled.
+    """
+
+    def __init__(self) -> None:
+        self.reported: Callable[[], None] = _do_nothing
+        self.regained: Callable[[int], None] = _do_nothing
+        self.appended_bytes = 0
+        self.requests = self.responses = 0
+        self.response_time = self.least_round_trip = 0.0
+        self.waiting = 0
+        self._acked = self._acked_bytes = 0
+        self._failed = self._failed_bytes = self._unknown = self._unknown_bytes = self._transient = 0
+        self._errors: dict[int, int] = {}
+        self._delays = [0] * BUCKETS
+        self._delay_total = 0.0
+
+    def count_done(self, batch: CountedBatch) -> None:
+        """Count a batch that was written."""
+        records = batch.record_count
+        delay = batch.mean_delay(time.monotonic())
+        self._delays[bucket_of(int(delay * 1e6))] += records
+        self._delay_total += delay * records
+        self._take(records, batch.payload)
+
+    def count_lost(self, size: int, error: KafkaError) -> None:
+        """Count a record of `size` bytes that got into no batch."""
+        self.appended_bytes += size
+        self._fail(1, size, error)
+
+    def count_failure(self, batch: CountedBatch, error: KafkaError) -> None:
+        """Count a batch that was not, as far as is known."""
+        self._fail(batch.record_count, batch.payload, error)
+
+    def _fail(self, records: int, size: int, error: KafkaError) -> None:
+        code = error.code()
+        self._errors[code] = self._errors.get(code, 0) + records
+        if code in TRANSIENT:
+            self._transient += records
+        if code in MAY_BE_WRITTEN:
+            self._unknown += records
+            self._unknown_bytes += size
+        else:
+            self._failed += records
+            self._failed_bytes += size
+        self._take(records, size)
+
+    def _take(self, records: int, size: int) -> None:
+        self._acked += records
+        self._acked_bytes += size
+        self.reported()
+
+    def count_response(self, seconds: float) -> None:
+        """Count the response to a produce request."""
+        self.responses += 1
+        self.response_time += seconds
+        if not self.least_round_trip or seconds < self.least_round_trip:
+            self.least_round_trip = seconds
+
+    # ---- the protocol of the admission
+
+    def brief(self, gate: Any) -> Reading:
+        """Return the counters that every visit to the slow path needs."""
+        acked, acked_bytes = self._acked, self._acked_bytes
+        admitted = gate.ticket
+        mean = acked_bytes / acked if acked else 0.0
+        return Reading(
+            admitted, self.appended_bytes + int(self.waiting * mean), acked, acked_bytes, client_full=0
+        )
+
+    def reading(self, gate: Any) -> Reading:
+        """Return all counters."""
+        brief = self.brief(gate)
+        return Reading(
+            brief.admitted,
+            brief.admitted_bytes,
+            brief.acked,
+            brief.acked_bytes,
+            failed=self._failed,
+            failed_bytes=self._failed_bytes,
+            unknown=self._unknown,
+            unknown_bytes=self._unknown_bytes,
+            transient=self._transient,
+            requests=self.requests,
+            responses=self.responses,
+            response_time=self.response_time,
+            least_round_trip=self.least_round_trip,
+            delays=Delays(tuple(self._delays), self._delay_total, self._acked - self._failed - self._unknown),
+        )
+
+    def errors(self) -> dict[int, int]:
+        """Return how many records failed with which error code."""
+        return dict(self._errors)
+
+    def begin_window(self, records_per_second: float) -> None:
+        """Forget the least round trip."""
+        del records_per_second
+        self.least_round_trip = 0.0
+
+
+def _do_nothing(*_: object) -> None:
+    pass
+
+
+class CountedBatch(MessageBatch):  # type: ignore[misc]
+    """A batch that tells the meter what became of it.
+
+    Attributes:
+        payload: Bytes of the values and keys in it; of a batch that the application built, its size.
+        since: When the first of its records was admitted, in seconds of the monotonic clock.
+    """
+
+    def __init__(self, meter: BatchMeter, since: float, *args: Any) -> None:
+        super().__init__(*args)
+        self._meter = meter
+        self._closed_at = 0.0
+        self.since = since
+        self.payload = 0
+
+    def append(self, key: Any, value: Any, timestamp_ms: Any, *args: Any, **kwargs: Any) -> Any:
+        """Add a record; None when the batch is full."""
+        future = super().append(key, value, timestamp_ms, *args, **kwargs)
+        if future is not None:
+            size = (len(key) if key else 0) + (len(value) if value else 0)
+            self.payload += size
+            self._meter.appended_bytes += size
+        return future
+
+    def mean_delay(self, now: float) -> float:
+        """Return how long its records took on the average, in seconds: they came evenly until it was closed."""
+        return now - (self.since + (self._closed_at or now)) / 2
+
+    def drain_ready(self) -> None:
+        """Close the batch, as it is about to be sent."""
+        if not self._closed_at:
+            self._closed_at = time.monotonic()
+        super().drain_ready()
+
+    def done(self, *args: Any, **kwargs: Any) -> None:
+        """Resolve its futures."""
+        first = not self.future.done()
+        super().done(*args, **kwargs)
+        if first:
+            self._meter.count_done(self)
+
+    def done_noack(self) -> None:
+        """Resolve its futures, without knowing more."""
+        first = not self.future.done()
+        super().done_noack()
+        if first:
+            self._meter.count_done(self)
+
+    def failure(self, exception: BaseException) -> None:
+        """Fail its futures."""
+        if not self.future.done():
+            self._note(exception)
+        super().failure(exception)
+
+    def _note(self, exception: BaseException) -> None:
+        """Say, to whoever is given a copy of the exception, whether the records may have been written."""
+        if hasattr(exception, _NOTED):
+            delattr(exception, _NOTED)
+        error = as_kafka_error(exception, sent=self.retry_count > 0)
+        setattr(exception, _NOTED, error)
+        self._meter.count_failure(self, error)
+
+
+class _Waiting:
+    """Somebody who waits for a place in the next batch of a partition."""
+
+    __slots__ = ("attempt", "since", "waiter")
+
+    def __init__(self, attempt: Callable[[float], Any], waiter: asyncio.Future[Any]) -> None:
+        self.attempt = attempt
+        self.waiter = waiter
+        self.since = time.monotonic()
+
+
+class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
+    """aiokafka's accumulator with a line for each partition; see the module.
+
+    Not constructed: `adopt` makes one of the accumulator that a producer has.
+    """
+
+    _lines: dict[Any, deque[_Waiting]]
+    _meter: BatchMeter
+
+    @classmethod
+    def adopt(cls, producer: AIOKafkaProducer, meter: BatchMeter) -> FairAccumulator:
+        """Make the accumulator of a producer one of these."""
+        accumulator: Any = producer._message_accumulator  # noqa: SLF001 - what this module is for
+        # The producer and its sender have the same object, so that it is changed and not replaced.
+        accumulator.__class__ = cls
+        accumulator.begin_counting(meter)
+        return accumulator  # type: ignore[no-any-return]
+
+    def begin_counting(self, meter: BatchMeter) -> None:
+        """Begin, with an empty accumulator."""
+        self._lines = {}
+        self._meter = meter
+
+    def offer(
+        self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any
+    ) -> tuple[asyncio.Future[Any] | None, asyncio.Future[Any] | None]:
+        """Add a record, or stand in line for that.
+
+        Returns:
+            The future of its delivery, or what resolves to that when it was added.
+
+        Raises:
+            ProducerClosed: The producer was stopped.
+        """
+        return self._offer(tp, partial(self._append, tp, key, value, timestamp_ms, headers))
+
+    async def add_message(
+        self,
+        tp: Any,
+        key: Any,
+        value: Any,
+        timeout: float,
+        timestamp_ms: Any = None,
+        headers: Any = (),
+    ) -> Any:
+        """Add a record when those who came before have their place."""
+        if tp not in self._lines:
+            self._refuse_closed()
+            future = self._append(tp, key, value, timestamp_ms, headers)
+            if future is not None:
+                return future
+        added, waiter = self._offer(tp, partial(self._append, tp, key, value, timestamp_ms, headers))
+        return added if waiter is None else await self._turn(waiter, timeout, 1)
+
+    async def add_batch(self, builder: Any, tp: Any, timeout: float) -> Any:
+        """Add a whole batch when those who came before have their place."""
+        added, waiter = self._offer(tp, partial(self._append_whole, tp, builder))
+        return added if waiter is None else await self._turn(waiter, timeout, builder.record_count())
+
+    def _offer(self, tp: Any, attempt: Callable[..., Any]) -> tuple[Any, Any]:
+        self._refuse_closed()
+        line = self._lines.get(tp)
+        if line is None:
+            added = attempt(time.monotonic())
+            if added is not None:
+                return added, None
+            line = self._lines[tp] = deque()
+        waiter = self._loop.create_future()
+        line.append(_Waiting(attempt, waiter))
+        self._meter.waiting += 1
+        return None, waiter
+
+    def _refuse_closed(self) -> None:
+        if self._closed:
+            raise ProducerClosed
+        if self._exception is not None:
+            raise copy.copy(self._exception)
+
+    async def _turn(self, waiter: asyncio.Future[Any], timeout: float, records: int) -> Any:
+        late = self._loop.call_later(timeout, _give_up, waiter)
+        try:
+            return await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                self._meter.regained(records)  # its turn had come just before
+            raise
+        finally:
+            late.cancel()
+
+    def _append(
+        self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any, since: float = 0.0
+    ) -> Any:
+        """Add a record to the open batch of its partition; None when that is full."""
+        batches = self._batches.get(tp)
+        batch = batches[-1] if batches else self._begin(self.create_builder(), tp, since)
+        future = batch.append(key, value, timestamp_ms, headers=headers)
+        if future is None:
+            self._wake_sender()
+        return future
+
+    def _append_whole(self, tp: Any, builder: Any, since: float) -> Any:
+        """Add a batch that the application has built; None while its partition has one."""
+        if self._batches.get(tp):
+            return None
+        batch = self._begin(builder, tp, since)
+        batch.payload = builder.size()
+        self._meter.appended_bytes += batch.payload
+        return asyncio.shield(batch.future)
+
+    def _begin(self, builder: Any, tp: Any, since: float) -> CountedBatch:
+        batch = self._append_batch(builder, tp)
+        if since:
+            batch.since = since
+        return batch
+
+    def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
+        if self._txn_manager is not None:
+            self._txn_manager.maybe_add_partition_to_txn(tp)
+        batch = CountedBatch(self._meter, time.monotonic(), tp, builder, self._batch_ttl, self._linger_time)
+        self._batches[tp].append(batch)
+        self._wake_sender()
+        return batch
+
+    def _wake_sender(self) -> None:
+        if not self._waiter_future.done():
+            self._waiter_future.set_result(None)
+
+    def _pop_batch(self, tp: Any) -> Any:
+        batch = super()._pop_batch(tp)
+        if tp in self._lines:
+            self._loop.call_soon(self._serve, tp)
+        return batch
+
+    def _serve(self, tp: Any) -> None:
+        """Fill the next batch of a partition from the head of its line."""
+        line = self._lines.get(tp)
+        if line is None:
+            return
+        while line:
+            first = line[0]
+            if not first.waiter.done():
+                try:
+                    self._refuse_closed()
+                    added = first.attempt(first.since)
+                except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, its caller is told
+                    first.waiter.set_exception(error)
+                else:
+                    if added is None:
+                        return
+                    first.waiter.set_result(added)
+            line.popleft()
+            self._meter.waiting -= 1
+        del self._lines[tp]
+
+    async def flush(self) -> None:
+        """Wait until everything is done that is here, those in the lines included."""
+        waiting = [each.waiter for line in self._lines.values() for each in line]
+        if waiting:
+            await asyncio.wait(waiting)
+        await super().flush()
+
+    def fail_all(self, exception: BaseException) -> None:
+        """Fail every batch, and everybody who waits for one."""
+        super().fail_all(exception)
+        for tp in list(self._lines):
+            self._serve(tp)
+
+
+def _give_up(waiter: asyncio.Future[Any]) -> None:
+    if not waiter.done():
+        waiter.set_exception(KafkaTimeoutError())
+
+
+def records_of(batch: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """Return key, value, timestamp and headers of the records in a batch that the application has built; it is closed."""
+    built = DefaultRecordBatch(bytes(batch._build()))  # noqa: SLF001
+    return [(each.key, each.value, each.timestamp, each.headers) for each in built]
+
+
+def settings_of(producer: AIOKafkaProducer) -> ClientSettings:
+    """Return what bounds a producer: aiokafka itself has no bound, so that Java's default for the buffer is taken."""
+    timeout = producer._request_timeout_ms / 1000  # noqa: SLF001
+    return ClientSettings(
+        max_messages=_MOST_RECORDS,
+        buffer_bytes=_BUFFER_BYTES,
+        linger=producer._message_accumulator._linger_time,  # noqa: SLF001
+        message_timeout=_TIMEOUTS * timeout,
+        client_id=producer.client._client_id,  # noqa: SLF001
+        max_message_bytes=producer._max_request_size,  # noqa: SLF001
+    )
+
+
+def conf_of(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the configuration of a librdkafka client for the same cluster: for dead letters, and to be checked.
+
+    Args:
+        kwargs: What aiokafka was constructed with; an SSL context cannot be taken over.
+    """
+    conf = {theirs: kwargs[ours] for ours, theirs in _SAME_SETTINGS.items() if kwargs.get(ours) is not None}
+    servers = conf.get("bootstrap.servers", "localhost")
+    conf["bootstrap.servers"] = servers if isinstance(servers, str) else ",".join(servers)
+    return conf
+
+
+def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Callable[[float], None]) -> None:
+    """Have the produce requests of a producer counted.
+
+    Args:
+        producer: The producer.
+        meter: Counts them.
+        throttled: Called with the seconds for which the broker holds the client back.
+    """
+    client = producer.client
+    # No reference back: a producer that is forgotten has to go at once, to warn of that.
+    reference, send = weakref.ref(client), type(client).send
+
+    async def watched(node_id: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
+        present = reference()
+        if not isinstance(request, ProduceRequest):
+            return await send(present, node_id, request, *args, **kwargs)
+        meter.requests += 1
+        started = time.monotonic()
+        response = await send(present, node_id, request, *args, **kwargs)
+        meter.count_response(time.monotonic() - started)
+        throttle = getattr(response, "throttle_time_ms", 0)
+        if throttle:
+            throttled(throttle / 1000)
+        return response
+
+    client.send = watched

@@ -1,0 +1,1 @@
+"""The asyncio facades: the same engine, policies and ledger, with callers that are tasks."""

@@ -1,0 +1,119 @@
+"""Callers that wait are tasks: nobody works for the others, so the loop itself looks for room, while there is a line."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from kafka_throttle._admission import Admission
+from kafka_throttle._aio.line import TaskLine
+
+if TYPE_CHECKING:
+    from kafka_throttle._admission import Wait
+
+__all__ = ["TaskAdmission"]
+
+# How often the loop looks for room, in seconds, when no report makes it look: time alone makes room under a quota.
+_TICK = 0.002
+_UNBOUNDED = 1 << 30
+
+
+class _ThrottleEvent(NamedTuple):
+    throttle_time: float
+
+
+class TaskAdmission(Admission):
+    """The admission of a producer whose callers are tasks of one loop.
+
+    Args:
+        loop: The loop.
+        *args: As for `Admission`.
+        **kwargs: As for `Admission`.
+    """
+
+    line: TaskLine
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, make_line=lambda: TaskLine(self.wake), **kwargs)
+        self._loop = loop
+        self._soon = False
+        self._ticking = False
+
+    def refuse_draining(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Refuse a record after drain().
+
+        Raises:
+            Rejected: It was called.
+        """
+        if self.draining:
+            self.refuse(args[0], args, kwargs, "draining")
+
+    def note_throttle_time(self, seconds: float) -> None:
+        """Take the time for which a broker holds the client back."""
+        self.note_broker_throttle(_ThrottleEvent(seconds))
+
+    async def wait(self, wait: Wait) -> None:
+        """Wait in line until there is room; `line.enter` follows when the record is handed over.
+
+        Raises:
+            Rejected: The rule's patience is at its end, or there is nothing to wait for any more.
+        """
+        self.gate.close()  # nobody overtakes
+        started = self.clock()
+        future = self._loop.create_future()
+        self.line.join(future, started, wait.policy.timeout, wait.rank)
+        if not self._ticking:
+            self._ticking = True
+            self._loop.call_soon(self._tick)
+        try:
+            reason = await future
+        except asyncio.CancelledError:
+            if self.line.leave(future):
+                self.tend_soon()
+            raise
+        if reason:
+            self.refuse(wait.topic, wait.args, wait.kwargs, reason, wait.policy, self.clock() - started)
+
+    def tend_soon(self) -> None:
+        """Look for room in the next round of the loop: some may have become free."""
+        if self.line.waiting and not self._soon:
+            self._soon = True
+            self._loop.call_soon(self._tend)
+
+    def wake(self) -> None:
+        """Do the same from any thread."""
+        if not self._soon:
+            self._loop.call_soon_threadsafe(self.tend_soon)
+
+    def _tick(self) -> None:
+        line = self.line
+        line.expire(self.clock())
+        self._tend()
+        self._ticking = len(line) > 0
+        if self._ticking:
+            self._loop.call_later(_TICK, self._tick)
+
+    def _tend(self) -> None:
+        self._soon = False
+        line = self.line
+        most = self.places
+        if not line.waiting or most <= 0:
+            return
+        rank = line.first_rank
+        room = self.look(None, rank=rank)
+        line.grant(min(most, room.records - line.granted), rank=rank)
+
+    @property
+    def places(self) -> int:
+        """Tasks that may be granted room now, whatever room there is."""
+        return _UNBOUNDED
+
+    def drain(self) -> None:
+        """Refuse every record from now on, those that wait included."""
+        super().drain()
+        self.line.dismiss("draining")
+
+    def close(self) -> None:
+        """Take note that the client is closed."""
+        super().close()
+        self.line.dismiss("closed")

@@ -1,0 +1,241 @@
+"""`AIOKafkaProducer`: aiokafka's class with a gate in front.
+
+From send() to the outcome of a record:
+
+1. ``send`` counts the record and hands it to aiokafka's own send(), while the gate (``_gates/loop_gate.py``) is open.
+2. At the edge, `Admission.admit` asks the engine for room, or does what the topic's rule says; who has to wait stands in
+   the line of `TaskAdmission`.
+3. What a rule keeps or follows goes through `Handover`, and its caller has a future of ours.
+4. aiokafka sends. Each batch that is done is counted by the meter (``_adapters/aiokafka.py``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import TYPE_CHECKING, Any, cast
+
+import aiokafka
+
+from kafka_throttle import config
+from kafka_throttle._adapters.aiokafka import as_exception, records_of
+from kafka_throttle._aio.outcome import Outcome
+from kafka_throttle._aio.throttled import Throttled
+from kafka_throttle._gates.loop_gate import LIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kafka_throttle._gates.loop_gate import LoopGate
+    from kafka_throttle._shedding.way import Way
+    from kafka_throttle._throttle import Throttle
+    from kafka_throttle.statistics import Statistics
+
+__all__ = ["AIOKafkaProducer"]
+
+_KEPT = (bytes, type(None))
+
+
+class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
+    """aiokafka.AIOKafkaProducer with admission control: bounded delay and memory, however many tasks send.
+
+        async with AIOKafkaProducer(bootstrap_servers="localhost:9092") as producer:
+            await producer.send("orders", b"...", key=b"42")
+
+    Everything that works with aiokafka's class works here. What differs: send() waits (at most 60 s, as the Java client
+    does) while Kafka takes less than is offered, and then raises `Rejected`, which is a KafkaTimeoutError here; flush(),
+    stop() and drain() take a timeout and end. See `Throttle` for other policies.
+
+    Args:
+        throttle: The facade's configuration; None: from ``throttle.*`` keywords and the environment, else the defaults.
+        **kwargs: As for aiokafka's class.
+
+    Raises:
+        ConfigurationError: The facade's configuration cannot be used; all problems are named at once.
+        SpoolError: A spool's directory cannot be used.
+    """
+
+    _throttled: Throttled | None = None
+    _gate: LoopGate | None = None
+
+    def __init__(self, *, throttle: Throttle | None = None, **kwargs: Any) -> None:
+        kwargs, resolved = config.resolve(throttle, kwargs, os.environ)
+        super().__init__(**kwargs)
+        if not resolved.enabled:
+            return
+        try:
+            self._throttled = Throttled(self, resolved, kwargs)
+        except BaseException:
+            self._closed = None  # it never began, so that there is nothing to warn of
+            raise
+        self._gate = self._throttled.gate
+
+    async def send(
+        self,
+        topic: str,
+        value: Any = None,
+        key: Any = None,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+        headers: Any = None,
+    ) -> asyncio.Future[Any]:
+        """Hand one record to aiokafka when there is room, else do what its rule says: by default, wait.
+
+        Returns:
+            The future of its delivery: see aiokafka. It raises `Shed` when the record's rule gave it up, and resolves to
+            `Spilled` when it was put on disk.
+
+        Raises:
+            Rejected: There is no room and the rule's patience is at its end; it is a KafkaTimeoutError.
+        """
+        gate = self._gate
+        if gate is not None:
+            if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
+                future = await self._at_edge(topic, value, key, partition, timestamp_ms, headers)
+                if future is not None:
+                    return future
+            else:
+                gate.left -= 1
+            gate.live += 1
+        try:
+            return await super().send(topic, value, key, partition, timestamp_ms, headers)  # type: ignore[no-any-return]
+        except BaseException:  # whatever it is, aiokafka does not have the record
+            if gate is not None:
+                gate.live -= 1
+            raise
+
+    async def _at_edge(
+        self, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
+    ) -> asyncio.Future[Any] | None:
+        """Have a record admitted; return its future when the facade has taken it, None when it may be sent."""
+        throttled = cast("Throttled", self._throttled)
+        throttled.refuse_stopping()
+        way = throttled.way_of(topic)
+        if way is not None and not (value is None and key is None):
+            key_bytes, value_bytes = self._serialize(key, value, headers or [])
+            if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
+                return await self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)
+        admission = throttled.admission
+        if not admission.engine.begun:
+            key, value = self._serialize(key, value, headers or [])  # the limit begins with its size
+        wait = admission.admit(LIVE, (topic, value, key), {})
+        if wait is not None:
+            await admission.wait(wait)
+            admission.line.enter()
+        return None
+
+    async def _offer(
+        self,
+        way: Way,
+        topic: str,
+        value: bytes | None,
+        key: bytes | None,
+        partition: int | None,
+        timestamp_ms: int | None,
+        headers: Iterable[tuple[str, bytes | None]] | None,
+    ) -> asyncio.Future[Any]:
+        """Offer a record to a rule that keeps or follows records."""
+        throttled = cast("Throttled", self._throttled)
+        future: asyncio.Future[Any] = self._loop.create_future()
+        outcome = Outcome(future, throttled.deferred, as_exception, waits=way.resolves_late)
+        args = (topic, value, key, -1 if partition is None else partition, outcome)
+        kwargs = {"timestamp": timestamp_ms or 0, "headers": list(headers) if headers else None}
+        await throttled.offer(way, self, args, kwargs)
+        return future
+
+    async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
+        """Hand a batch to aiokafka when there is room: see its send_batch.
+
+        Where the topic's rule keeps or follows records, they are offered one by one; the future then has the metadata of
+        the first one, or the first exception.
+
+        Raises:
+            Rejected: There is no room and the rule's patience is at its end.
+        """
+        throttled = self._throttled
+        if throttled is None:
+            return await super().send_batch(batch, topic, partition=partition)  # type: ignore[no-any-return]
+        throttled.refuse_stopping()
+        way = throttled.way_of(topic)
+        if way is not None:
+            return await self._offer_each(way, batch, topic, partition)
+        gate, records = throttled.gate, batch.record_count()
+        if gate.left < records or (gate.held_back and not gate.passes(topic)):
+            wait = throttled.admission.admit(LIVE, (topic,), {})
+            if wait is not None:
+                await throttled.admission.wait(wait)
+                throttled.admission.line.enter()
+        gate.left -= records
+        gate.live += records
+        try:
+            return await super().send_batch(batch, topic, partition=partition)  # type: ignore[no-any-return]
+        except BaseException:  # as in send()
+            gate.live -= records
+            raise
+
+    async def _offer_each(self, way: Way, batch: Any, topic: str, partition: int) -> asyncio.Future[Any]:
+        offered = [
+            await self._offer(way, topic, value, key, partition, timestamp, headers)
+            for key, value, timestamp, headers in records_of(batch)
+        ]
+
+        async def first() -> Any:
+            return (await asyncio.gather(*offered))[0] if offered else None
+
+        return asyncio.ensure_future(first())
+
+    async def flush(self, timeout: float | None = None) -> int:
+        """Wait until everything that was accepted before is delivered, or on disk and not moving.
+
+        Args:
+            timeout: Longest wait in seconds; None: as long as records move, and for as long as aiokafka would keep one.
+
+        Returns:
+            Records that are left.
+        """
+        if self._throttled is None:
+            await super().flush()
+            return 0
+        return await self._throttled.flush(timeout)
+
+    async def drain(self, timeout: float | None = None) -> int:
+        """Refuse new records, and wait until everything is delivered that was accepted.
+
+        send() raises `Rejected` with reason ``"draining"`` from now on, whatever comes of it.
+
+        Args:
+            timeout: As for flush().
+
+        Returns:
+            Records that are left: in aiokafka, held or on disk.
+        """
+        if self._throttled is not None:
+            self._throttled.admission.drain()
+        return await self.flush(timeout)
+
+    async def stop(self, timeout: float | None = None) -> None:
+        """Flush, and close: see aiokafka's stop. It ends within its timeout, whatever the cluster does.
+
+        Args:
+            timeout: Longest wait in seconds for what was accepted; what is left in aiokafka then fails, and what is on
+                disk stays there. None: as flush() does without one.
+
+        Raises:
+            SpoolError: Something could not be put on disk; the producer is closed all the same.
+        """
+        if self._throttled is None or self._closed:
+            await super().stop()
+            return
+        await self._throttled.stop(super().stop, timeout)
+
+    def statistics(self) -> Statistics:
+        """Return an immutable snapshot: the ledger, the limit, the signals, and the client's figures.
+
+        Raises:
+            RuntimeError: The facade is switched off (``enabled=False``), so that nothing is counted.
+        """
+        if self._throttled is None:
+            raise RuntimeError(
+                "no statistics: kafka_throttle is switched off for this producer (enabled=False)"
+            )
+        return self._throttled.admission.statistics()

@@ -1,0 +1,184 @@
+"""`Handover`: the way to aiokafka for records that the facade hands over by itself, from any thread, in order."""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from aiokafka.structs import TopicPartition
+
+from kafka_throttle._adapters.aiokafka import as_kafka_error
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+
+    from kafka_throttle._adapters.aiokafka import BatchMeter, FairAccumulator
+    from kafka_throttle._gates.loop_gate import LoopGate
+
+__all__ = ["Handover"]
+
+
+class _Call(NamedTuple):
+    topic: str
+    value: bytes | None
+    key: bytes | None
+    partition: int
+    callback: Callable[[Any, Any], object] | None
+    timestamp: int
+    headers: list[tuple[str, bytes | None]] | None
+
+    @property
+    def size(self) -> int:
+        return len(self.value or b"") + len(self.key or b"")
+
+
+class Handover:
+    """Puts records into aiokafka's accumulator, on the loop, and calls their callbacks there.
+
+    Args:
+        loop: The loop.
+        meter: Told of records that never get into a batch.
+        report: Calls a callback with (error, result).
+
+    Attributes:
+        gate: Told when everything was handed over; set before the first record.
+        client: What knows the topics, finds the partition and has the accumulator; the same.
+    """
+
+    gate: LoopGate
+    client: Client
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        meter: BatchMeter,
+        report: Callable[[Any, Any, Any], None],
+    ) -> None:
+        self._loop = loop
+        self._meter = meter
+        self._report = report
+        self._outgoing: deque[_Call] = deque()
+        self._unknown: dict[str, list[_Call]] = {}
+        self._woken = False
+
+    def put(
+        self,
+        topic: str,
+        value: bytes | None = None,
+        key: bytes | None = None,
+        partition: int = -1,
+        callback: Callable[[Any, Any], object] | None = None,
+        *,
+        timestamp: int = 0,
+        headers: list[tuple[str, bytes | None]] | None = None,
+    ) -> None:
+        """Take a record, from any thread, under the gate's lock."""
+        self._outgoing.append(_Call(topic, value, key, partition, callback, timestamp, headers))
+        if not self._woken:
+            self._woken = True
+            self._loop.call_soon_threadsafe(self._dispatch)
+
+    def _dispatch(self) -> None:
+        self._woken = False
+        outgoing = self._outgoing
+        while outgoing:
+            call = outgoing.popleft()
+            waiting = self._unknown.get(call.topic)
+            if waiting is not None:
+                waiting.append(call)
+            elif self.client.knows(call.topic):
+                self._hand(call)
+            else:
+                self._unknown[call.topic] = [call]
+                self._loop.create_task(self._learn(call.topic))
+        if not self._unknown:
+            self.gate.catch_up(outgoing)
+
+    async def _learn(self, topic: str) -> None:
+        """Ask for a topic's metadata; its records wait meanwhile, and those of others do not."""
+        problem = await self.client.learn(topic)
+        for call in self._unknown.pop(topic):
+            if problem is None:
+                self._hand(call)
+            else:
+                self._lose(call, problem)
+        self._dispatch()
+
+    def _hand(self, call: _Call) -> None:
+        client = self.client
+        try:
+            partition = client.partition(call.topic, call.partition, call.key, call.value)
+            added, waiter = client.accumulator.offer(
+                TopicPartition(call.topic, partition),
+                call.key,
+                call.value,
+                call.timestamp or None,
+                call.headers or [],
+            )
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, its callback is told
+            self._lose(call, error)
+        else:
+            if added is not None:
+                self._follow(call, added)
+            elif waiter is not None:
+                waiter.add_done_callback(partial(self._added, call))
+
+    def _added(self, call: _Call, waiter: asyncio.Future[asyncio.Future[Any]]) -> None:
+        problem = waiter.exception()
+        if problem is None:
+            self._follow(call, waiter.result())
+        else:
+            self._lose(call, problem)
+
+    def _follow(self, call: _Call, future: asyncio.Future[Any]) -> None:
+        if call.callback is not None:
+            future.add_done_callback(partial(self._done, call.callback))
+
+    def _done(self, callback: Callable[[Any, Any], object], future: asyncio.Future[Any]) -> None:
+        problem = future.exception()
+        if problem is None:
+            self._report(callback, None, future.result())
+        else:
+            self._report(callback, as_kafka_error(problem), None)
+
+    def _lose(self, call: _Call, problem: BaseException) -> None:
+        """Report a record that got into no batch."""
+        error = as_kafka_error(problem, sent=False)
+        self._meter.count_lost(call.size, error)
+        if call.callback is not None:
+            self._report(call.callback, error, None)
+
+
+class Client:
+    """What the handover needs of aiokafka's producer; it refers to the producer's parts, and not to the producer."""
+
+    def __init__(self, producer: Any, accumulator: FairAccumulator) -> None:
+        self.accumulator = accumulator
+        self._client = producer.client
+        self._partitioner = producer._partitioner  # noqa: SLF001
+
+    def knows(self, topic: str) -> bool:
+        """Return whether the topic's partitions are known."""
+        return bool(self._client.cluster.partitions_for_topic(topic))
+
+    async def learn(self, topic: str) -> BaseException | None:
+        """Ask for them; return what stands in the way."""
+        try:
+            await self._client._wait_on_metadata(topic)  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001 - it is the outcome of the records that wait for it
+            return error
+        return None
+
+    def partition(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> int:
+        """Return the partition of a record, which is given or found by the key."""
+        del value
+        cluster = self._client.cluster
+        known = cluster.partitions_for_topic(topic)
+        if partition < 0:
+            available = list(cluster.available_partitions_for_topic(topic))
+            return self._partitioner(key, list(known), available)  # type: ignore[no-any-return]
+        if partition not in known:
+            raise ValueError(f"partition {partition} of {topic!r} is unknown; known: {sorted(known)}")
+        return partition

@@ -1,0 +1,256 @@
+"""`Throttled`: everything that stands between an `AIOKafkaProducer` and aiokafka, and how that is brought to its end."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from contextlib import suppress
+from functools import partial
+from time import sleep
+from typing import TYPE_CHECKING, Any, cast
+
+from aiokafka.errors import ProducerClosed
+
+from kafka_throttle._adapters.aiokafka import (
+    BatchMeter,
+    FairAccumulator,
+    RejectedHere,
+    conf_of,
+    settings_of,
+    watch_requests,
+)
+from kafka_throttle._aio.admission import TaskAdmission
+from kafka_throttle._aio.deferred import LoopDeferred
+from kafka_throttle._aio.handover import Client, Handover
+from kafka_throttle._aio.keeper import Keeper
+from kafka_throttle._gates.loop_gate import LoopGate
+from kafka_throttle._registry import register
+from kafka_throttle._shedding.delivery import Delivery
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from kafka_throttle._aio.aiokafka_producer import AIOKafkaProducer
+    from kafka_throttle._shedding.shedding import Shedding
+    from kafka_throttle._shedding.way import Way
+    from kafka_throttle._throttle import Throttle
+
+__all__ = ["Throttled"]
+
+# What aiokafka does not end by itself gets so many seconds.
+_MOMENT = 1.0
+# flush() looks this often, in seconds, at those who wait for room.
+_LOOK = 0.002
+
+
+class Throttled:
+    """The parts of one producer; none of them refers to it, so that it goes at once when it is forgotten.
+
+    Args:
+        producer: The producer, which is constructed as far as aiokafka is concerned.
+        throttle: The configuration.
+        kwargs: What aiokafka was constructed with.
+
+    Attributes:
+        admission: Decides.
+        gate: Counts.
+        deferred: Runs calls on the loop.
+        stopping: Whether stop() was called.
+    """
+
+    def __init__(self, producer: AIOKafkaProducer, throttle: Throttle, kwargs: Mapping[str, Any]) -> None:
+        self._loop: asyncio.AbstractEventLoop = producer._loop  # noqa: SLF001 - aiokafka keeps it there
+        self.stopping = False
+        self.deferred = LoopDeferred(self._loop)
+        self._meter = BatchMeter()
+        handover = Handover(self._loop, self._meter, self._report)
+        self.gate = handover.gate = LoopGate(handover.put, self.deferred)
+        self.admission = TaskAdmission(
+            self._loop,
+            throttle,
+            settings_of(producer),
+            self._meter,
+            lambda _: self.gate,
+            None,
+            deferred=self.deferred,
+        )
+        self.admission.refusals.raises = RejectedHere
+        self._shedding: Shedding | None = None
+        self._keeper: Keeper | None = None
+        if throttle.tracked:
+            self._shedding, self._keeper = self._keep(throttle, conf_of(kwargs))
+        self._accumulator = FairAccumulator.adopt(producer, self._meter)
+        self._client = producer.client
+        handover.client = Client(producer, self._accumulator)
+        self._meter.reported = self.admission.tend_soon
+        self._meter.regained = self.gate.regain
+        watch_requests(producer, self._meter, self.admission.note_throttle_time)
+        register(self.admission, producer)
+        if self._shedding is not None:
+            self._shedding.start(producer)
+
+    def _keep(self, throttle: Throttle, conf: dict[str, Any]) -> tuple[Shedding, Keeper]:
+        """Prepare what keeps, follows or gives up records, which only some configurations need and pay the import of."""
+        from kafka_throttle._shedding.check import check_client  # noqa: PLC0415
+        from kafka_throttle._shedding.shedding import Shedding  # noqa: PLC0415
+
+        check_client(conf, throttle)
+        shedding = self.admission.shedding = Shedding(self.admission, throttle, conf, None)
+        name = f"kafka_throttle-{self.admission.settings.client_id}-disk"
+        return shedding, Keeper(shedding, self._loop, name)
+
+    # ---- the way of a record
+
+    def refuse_stopping(self) -> None:
+        """Refuse every call after stop().
+
+        Raises:
+            ProducerClosed: It was called.
+        """
+        if self.stopping:
+            raise ProducerClosed
+
+    def way_of(self, topic: object) -> Way | None:
+        """Return the way of a topic's rule, or None when that only waits or refuses."""
+        admission = self.admission
+        if self._shedding is None or not isinstance(topic, str) or admission.closed:
+            return None
+        return self._shedding.way_of(admission.throttle.rule_for(topic))
+
+    async def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have a record taken by aiokafka or by a link of its way, and wait for that as its rule says.
+
+        Raises:
+            Rejected: The rule refuses the record, or its patience is at its end.
+        """
+        self.admission.refuse_draining(args, kwargs)
+        keeper = cast("Keeper", self._keeper)
+        wait = await keeper.offer(way, producer, args, kwargs)
+        if wait is None:
+            return
+        if wait.attempt is not None:
+            await keeper.persist(self.admission, way, wait)
+            return
+        await self.admission.wait(wait)
+        self.admission.line.enter()
+        self.gate.forward(producer, *wait.args, **wait.kwargs)
+
+    def _report(self, callback: Any, error: Any, result: Any) -> None:
+        """Tell a callback what became of its record, on the loop; what that means for the disk is done in a thread."""
+        if error is None or self._keeper is None or not isinstance(callback, Delivery):
+            callback(error, result)
+        else:
+            self._keeper.submit(callback.put_off, error, result, self.deferred)
+
+    # ---- the end
+
+    async def flush(self, seconds: float | None) -> int:
+        """Wait until nothing is left of what was accepted before; return the records that are."""
+        admission, clock = self.admission, self.admission.clock
+        patience = admission.settings.message_timeout if seconds is None else seconds
+        deadline = clock() + patience
+        acked = -1
+        while True:
+            left = await self._flush_once(max(0.0, deadline - clock()))
+            before, acked = acked, self._meter.brief(self.gate).acked
+            if not left or seconds is not None or acked == before:
+                return left
+            deadline = clock() + patience  # they move: its patience begins anew
+
+    async def _flush_once(self, seconds: float) -> int:
+        admission, clock = self.admission, self.admission.clock
+        deadline = clock() + seconds
+        last = admission.line.last
+        while not admission.line.passed(last) and clock() < deadline:
+            await asyncio.sleep(_LOOK)
+        await self._within(self._accumulator.flush(), deadline - clock())
+        if self._shedding is not None and self._shedding.kept:
+            await self._in_thread(
+                self._shedding.flush, max(0.0, deadline - clock()), partial(_sleep, admission)
+            )
+            await self._within(self._accumulator.flush(), deadline - clock())
+        return self._left()
+
+    def _left(self) -> int:
+        now = self.admission.statistics()
+        return now.held + now.spooled + now.in_flight + now.waiting
+
+    async def _within(self, work: Coroutine[Any, Any, Any], seconds: float) -> bool:
+        """Do something for so many seconds at most, and return whether it has ended."""
+        task = self._loop.create_task(work)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
+        finally:
+            task.cancel()
+        return bool(done)
+
+    async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Do what blocks in a thread of its own: the keeper's has to stay free for what it waits for."""
+        return await self._loop.run_in_executor(None, partial(work, *args))
+
+    async def stop(self, stop_client: Callable[[], Coroutine[Any, Any, None]], timeout: float | None) -> None:
+        """Bring everything to its end: what was accepted is delivered within the timeout, or told what became of it."""
+        self.stopping = True
+        self.gate.close()
+        clock = self.admission.clock
+        deadline = math.inf if timeout is None else clock() + timeout
+        if self._shedding is None or timeout is not None:
+            await self.flush(timeout)
+        else:
+            await self._flush_to_close()
+        self.admission.close()
+        raised: BaseException | None = None
+        try:
+            if self._shedding is not None:
+                await self._in_thread(self._shedding.stop)
+            left = _MOMENT if timeout is None else deadline - clock()
+            await self._end_client(stop_client, left)
+        finally:
+            if self._shedding is not None and self._keeper is not None:
+                await self._keeper.run(_do_nothing)  # what is left to be told is told there
+                raised = await self._in_thread(_caught, self._shedding.close)
+                self._keeper.close()
+            self.deferred.run()
+        if raised is not None:
+            raise raised
+
+    async def _flush_to_close(self) -> None:
+        await self._flush_once(self.admission.settings.message_timeout)
+        if self._shedding is not None and self._shedding.kept:
+            await self._in_thread(self._shedding.flush_to_close, partial(_sleep, self.admission))
+
+    async def _end_client(self, stop_client: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
+        """Stop aiokafka, which by itself may wait for ever, for batches and for responses."""
+        stopping = self._loop.create_task(stop_client())
+        try:
+            done, _ = await asyncio.wait({stopping}, timeout=max(0.0, seconds))
+            if not done:
+                self._accumulator.fail_all(ProducerClosed())
+                done, _ = await asyncio.wait({stopping}, timeout=_MOMENT)
+            if not done:
+                with suppress(Exception):  # it is torn down on the way, and complains of that
+                    await self._client.close()
+                done, _ = await asyncio.wait({stopping}, timeout=_MOMENT)
+        finally:
+            stopping.cancel()
+        if done:
+            stopping.result()
+
+
+def _sleep(admission: TaskAdmission, seconds: float) -> int:
+    """Stand in for a client's flush, in a thread: the loop does the work meanwhile."""
+    sleep(seconds)
+    now = admission.statistics()
+    return now.in_flight + now.waiting
+
+
+def _caught(work: Callable[[], None]) -> BaseException | None:
+    try:
+        work()
+    except Exception as error:  # noqa: BLE001 - raised when everything is closed
+        return error
+    return None
+
+
+def _do_nothing() -> None:
+    """Stand for the end of what was submitted before."""
