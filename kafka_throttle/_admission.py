@@ -167,15 +167,15 @@ class Admission:
                 return shedding.offer(way, producer, args, kwargs)
             shedding.let_pass(topic, self.rank_of(rule))
         rank = self.rank_of(rule)
-        if self.enter(producer, args, kwargs, rank, self.worthwhile(rule.policy)):
+        if not self.line.holds_back(rank) and self._try(
+            producer, args, kwargs, least=self.worthwhile(rule.policy), rank=rank
+        ):
             return None
         return self.finish(rule.policy, producer, topic, args, kwargs, rank)
 
-    def enter(
-        self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int, least: int = 1
-    ) -> bool:
-        """Hand a record over if nobody waits who goes first and there is room for `least` records."""
-        return not self.line.holds_back(rank) and self._try(producer, args, kwargs, least=least, rank=rank)
+    def enter(self, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any], rank: int) -> bool:
+        """Hand a record over if nobody waits who goes first and there is room."""
+        return not self.line.holds_back(rank) and self._try(producer, args, kwargs, rank=rank)
 
     def rank_of(self, rule: Rule) -> int:
         """Return the rank of a rule's class among those that there are."""

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from kafka_throttle._admission import Admission
 from kafka_throttle._aio.line import TaskLine
-
-if TYPE_CHECKING:
-    from kafka_throttle._admission import Wait
+from kafka_throttle._gates.loop_gate import LIVE
+from kafka_throttle.policies import Block
 
 __all__ = ["TaskAdmission"]
 
@@ -52,16 +51,35 @@ class TaskAdmission(Admission):
         """Take the time for which a broker holds the client back."""
         self.note_broker_throttle(_ThrottleEvent(seconds))
 
-    async def wait(self, wait: Wait) -> None:
-        """Wait in line until there is room; `line.enter` follows when the record is handed over.
+    async def enter_live(self, topic: Any, value: Any, key: Any) -> None:
+        """Wait until a record may be handed over by its caller, and take note that it is.
 
         Raises:
-            Rejected: The rule's patience is at its end, or there is nothing to wait for any more.
+            Rejected: The record's rule refuses it, or its patience is at its end.
+        """
+        if self.closed or not isinstance(topic, str):
+            return  # the client has the words for it
+        rule = self.throttle.rule_for(topic)
+        policy, rank = rule.policy, self.rank_of(rule)
+        if self.draining or policy.__class__ is not Block or not self.line.holds_back(rank):
+            wait = self.admit(LIVE, (topic, value, key), {})
+            if wait is None:
+                return
+        await self.stand(topic, (topic, value, key), {}, cast("Block", policy), rank)
+        self.line.enter()
+
+    async def stand(
+        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], policy: Block, rank: int
+    ) -> None:
+        """Stand in line until there is room; `line.enter` follows when the record is handed over.
+
+        Raises:
+            Rejected: The policy's patience is at its end, or there is nothing to wait for any more.
         """
         self.gate.close()  # nobody overtakes
         started = self.clock()
         future = self._loop.create_future()
-        self.line.join(future, started, wait.policy.timeout, wait.rank)
+        self.line.join(future, started, policy.timeout, rank)
         if not self._ticking:
             self._ticking = True
             self._loop.call_soon(self._tick)
@@ -72,7 +90,7 @@ class TaskAdmission(Admission):
                 self.tend_soon()
             raise
         if reason:
-            self.refuse(wait.topic, wait.args, wait.kwargs, reason, wait.policy, self.clock() - started)
+            self.refuse(topic, args, kwargs, reason, policy, self.clock() - started)
 
     def tend_soon(self) -> None:
         """Look for room in the next round of the loop: some may have become free."""

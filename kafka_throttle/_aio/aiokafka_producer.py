@@ -21,10 +21,9 @@ from kafka_throttle import config
 from kafka_throttle._adapters.aiokafka import as_exception, records_of
 from kafka_throttle._aio.outcome import Outcome
 from kafka_throttle._aio.throttled import Throttled
-from kafka_throttle._gates.loop_gate import LIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Coroutine, Iterable
 
     from kafka_throttle._gates.loop_gate import LoopGate
     from kafka_throttle._shedding.way import Way
@@ -91,9 +90,9 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         gate = self._gate
         if gate is not None:
             if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
-                future = await self._at_edge(topic, value, key, partition, timestamp_ms, headers)
-                if future is not None:
-                    return future
+                taken = await self._at_edge(topic, value, key, partition, timestamp_ms, headers)
+                if taken is not None:
+                    return taken
             else:
                 gate.left -= 1
             gate.live += 1
@@ -104,25 +103,21 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
                 gate.live -= 1
             raise
 
-    async def _at_edge(
+    def _at_edge(
         self, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
-    ) -> asyncio.Future[Any] | None:
-        """Have a record admitted; return its future when the facade has taken it, None when it may be sent."""
+    ) -> Coroutine[Any, Any, asyncio.Future[Any] | None]:
+        """Return what has a record admitted: its future when the facade has taken it, None when it may be sent."""
         throttled = cast("Throttled", self._throttled)
         throttled.refuse_stopping()
+        admission = throttled.admission
         way = throttled.way_of(topic)
         if way is not None and not (value is None and key is None):
             key_bytes, value_bytes = self._serialize(key, value, headers or [])
             if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
-                return await self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)
-        admission = throttled.admission
+                return self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)
         if not admission.engine.begun:
             key, value = self._serialize(key, value, headers or [])  # the limit begins with its size
-        wait = admission.admit(LIVE, (topic, value, key), {})
-        if wait is not None:
-            await admission.wait(wait)
-            admission.line.enter()
-        return None
+        return admission.enter_live(topic, value, key)
 
     async def _offer(
         self,
@@ -161,10 +156,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             return await self._offer_each(way, batch, topic, partition)
         gate, records = throttled.gate, batch.record_count()
         if gate.left < records or (gate.held_back and not gate.passes(topic)):
-            wait = throttled.admission.admit(LIVE, (topic,), {})
-            if wait is not None:
-                await throttled.admission.wait(wait)
-                throttled.admission.line.enter()
+            await throttled.admission.enter_live(topic, None, None)
         gate.left -= records
         gate.live += records
         try:

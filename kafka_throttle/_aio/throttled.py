@@ -131,7 +131,7 @@ class Throttled:
         if wait.attempt is not None:
             await keeper.persist(self.admission, way, wait)
             return
-        await self.admission.wait(wait)
+        await self.admission.stand(wait.topic, wait.args, wait.kwargs, wait.policy, wait.rank)
         self.admission.line.enter()
         self.gate.forward(producer, *wait.args, **wait.kwargs)
 
