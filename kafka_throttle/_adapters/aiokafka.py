@@ -18,7 +18,7 @@ import weakref
 from collections import deque
 from functools import partial
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiokafka.errors
 from aiokafka.errors import KafkaTimeoutError, ProducerClosed
@@ -154,7 +154,7 @@ class BatchMeter:
         self.appended_bytes = 0
         self.requests = self.responses = 0
         self.response_time = self.least_round_trip = 0.0
-        self.waiting = 0
+        self.waiting_bytes = 0
         self._acked = self._acked_bytes = 0
         self._failed = self._failed_bytes = self._unknown = self._unknown_bytes = self._transient = 0
         self._errors: dict[int, int] = {}
@@ -207,12 +207,7 @@ class BatchMeter:
 
     def brief(self, gate: Any) -> Reading:
         """Return the counters that every visit to the slow path needs."""
-        acked, acked_bytes = self._acked, self._acked_bytes
-        admitted = gate.ticket
-        mean = acked_bytes / acked if acked else 0.0
-        return Reading(
-            admitted, self.appended_bytes + int(self.waiting * mean), acked, acked_bytes, client_full=0
-        )
+        return Reading(gate.ticket, self.appended_bytes + self.waiting_bytes, self._acked, self._acked_bytes)
 
     def reading(self, gate: Any) -> Reading:
         """Return all counters."""
@@ -265,14 +260,21 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         self.payload = 0
 
     def append(
-        self, key: Any, value: Any, timestamp_ms: Any, _create_future: Any = None, headers: Any = ()
-    ) -> Any:
-        """Add a record and return the future of its delivery; None when the batch is full."""
+        self,
+        key: Any,
+        value: Any,
+        timestamp_ms: Any,
+        _create_future: Any = None,
+        headers: Any = (),
+        future: asyncio.Future[Any] | None = None,
+    ) -> asyncio.Future[Any] | None:
+        """Add a record and return the future of its delivery, which may be given; None when the batch is full."""
         # Not super().append: one more call for each record would cost more than all the counting.
         metadata = self._builder.append(timestamp=timestamp_ms, key=key, value=value, headers=headers)
         if metadata is None:
             return None
-        future = self._create_future()
+        if future is None:
+            future = self._create_future()
         self._msg_futures.append((future, metadata))
         size = (len(key) if key else 0) + (len(value) if value else 0)
         self.payload += size
@@ -318,19 +320,29 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         self._meter.count_failure(self, error)
 
 
-class _Waiting:
-    """Somebody who waits for a place in the next batch of a partition."""
+class _Waiting(NamedTuple):
+    """A record or a batch that waits for its place in a partition.
 
-    __slots__ = ("attempt", "since", "waiter")
+    Attributes:
+        attempt: Puts it there, given since when it waits; None while there is no place.
+        future: Of the record's delivery; of a batch: resolves to that.
+        size: Bytes of the record; 0 for a batch.
+        since: When it came, in seconds of the monotonic clock.
+        whole: Whether it is a batch.
+    """
 
-    def __init__(self, attempt: Callable[[float], Any], waiter: asyncio.Future[Any]) -> None:
-        self.attempt = attempt
-        self.waiter = waiter
-        self.since = time.monotonic()
+    attempt: Callable[[float], Any]
+    future: asyncio.Future[Any]
+    size: int
+    since: float
+    whole: bool
 
 
 class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
     """aiokafka's accumulator with a line for each partition; see the module.
+
+    Nobody waits for a batch to leave: a record that finds its batch full has its future at once and stands in line. How
+    many those are is bounded before they come here.
 
     Not constructed: `adopt` makes one of the accumulator that a producer has.
     """
@@ -352,19 +364,6 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
         self._lines = {}
         self._meter = meter
 
-    def offer(
-        self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any
-    ) -> tuple[asyncio.Future[Any] | None, asyncio.Future[Any] | None]:
-        """Add a record, or stand in line for that.
-
-        Returns:
-            The future of its delivery, or what resolves to that when it was added.
-
-        Raises:
-            ProducerClosed: The producer was stopped.
-        """
-        return self._offer(tp, partial(self._append, tp, key, value, timestamp_ms, headers))
-
     async def add_message(
         self,
         tp: Any,
@@ -373,33 +372,56 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
         timeout: float,
         timestamp_ms: Any = None,
         headers: Any = (),
-    ) -> Any:
-        """Add a record when those who came before have their place."""
+    ) -> asyncio.Future[Any]:
+        """Add a record behind those who came before, and return the future of its delivery; see aiokafka's."""
+        del timeout  # it is that of all: see `_expired`
         batches = self._batches.get(tp)
         if batches and tp not in self._lines and not self._closed and self._exception is None:
-            future = batches[-1].append(key, value, timestamp_ms, headers=headers)
+            future: asyncio.Future[Any] | None = batches[-1].append(key, value, timestamp_ms, headers=headers)
             if future is not None:
                 return future
-        added, waiter = self._offer(tp, partial(self._append, tp, key, value, timestamp_ms, headers))
-        return added if waiter is None else await self._turn(waiter, timeout, 1)
+        return self.offer(tp, key, value, timestamp_ms, headers)
 
-    async def add_batch(self, builder: Any, tp: Any, timeout: float) -> Any:
-        """Add a whole batch when those who came before have their place."""
-        added, waiter = self._offer(tp, partial(self._append_whole, tp, builder))
-        return added if waiter is None else await self._turn(waiter, timeout, builder.record_count())
+    def offer(self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any) -> asyncio.Future[Any]:
+        """Add a record behind those who came before, and return the future of its delivery.
 
-    def _offer(self, tp: Any, attempt: Callable[..., Any]) -> tuple[Any, Any]:
+        Raises:
+            ProducerClosed: The producer was stopped.
+        """
+        self._refuse_closed()
+        future: asyncio.Future[Any] = self._loop.create_future()
+        size = (len(key) if key else 0) + (len(value) if value else 0)
+        attempt = partial(self._append, tp, key, value, timestamp_ms, headers, future)
+        line = self._lines.get(tp)
+        if line is None:
+            if attempt(time.monotonic()) is not None:  # what is wrong with a record is raised here
+                return future
+            line = self._lines[tp] = deque()
+        line.append(_Waiting(attempt, future, size, time.monotonic(), whole=False))
+        self._meter.waiting_bytes += size
+        return future
+
+    async def add_batch(self, builder: Any, tp: Any, timeout: float) -> asyncio.Future[Any]:
+        """Add a whole batch behind those who came before; see aiokafka's."""
         self._refuse_closed()
         line = self._lines.get(tp)
         if line is None:
-            added = attempt(time.monotonic())
+            added = self._append_whole(tp, builder, time.monotonic())
             if added is not None:
-                return added, None
+                return added  # type: ignore[no-any-return]
             line = self._lines[tp] = deque()
-        waiter = self._loop.create_future()
-        line.append(_Waiting(attempt, waiter))
-        self._meter.waiting += 1
-        return None, waiter
+        future = self._loop.create_future()
+        attempt = partial(self._append_whole, tp, builder)
+        line.append(_Waiting(attempt, future, 0, time.monotonic(), whole=True))
+        late = self._loop.call_later(timeout, _give_up, future)
+        try:
+            return await future  # type: ignore[no-any-return]
+        except asyncio.CancelledError:
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._meter.regained(builder.record_count())  # its turn had come just before
+            raise
+        finally:
+            late.cancel()
 
     def _refuse_closed(self) -> None:
         if self._closed:
@@ -407,27 +429,23 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
         if self._exception is not None:
             raise copy.copy(self._exception)
 
-    async def _turn(self, waiter: asyncio.Future[Any], timeout: float, records: int) -> Any:
-        late = self._loop.call_later(timeout, _give_up, waiter)
-        try:
-            return await waiter
-        except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
-                self._meter.regained(records)  # its turn had come just before
-            raise
-        finally:
-            late.cancel()
-
     def _append(
-        self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any, since: float = 0.0
+        self,
+        tp: Any,
+        key: Any,
+        value: Any,
+        timestamp_ms: Any,
+        headers: Any,
+        future: asyncio.Future[Any],
+        since: float,
     ) -> Any:
         """Add a record to the open batch of its partition; None when that is full."""
         batches = self._batches.get(tp)
         batch = batches[-1] if batches else self._begin(self.create_builder(), tp, since)
-        future = batch.append(key, value, timestamp_ms, headers=headers)
-        if future is None:
+        added = batch.append(key, value, timestamp_ms, headers=headers, future=future)
+        if added is None:
             self._wake_sender()
-        return future
+        return added
 
     def _append_whole(self, tp: Any, builder: Any, since: float) -> Any:
         """Add a batch that the application has built; None while its partition has one."""
@@ -440,8 +458,7 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
 
     def _begin(self, builder: Any, tp: Any, since: float) -> CountedBatch:
         batch = self._append_batch(builder, tp)
-        if since:
-            batch.since = since
+        batch.since = since
         return batch
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
@@ -467,25 +484,44 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
         line = self._lines.get(tp)
         if line is None:
             return
-        while line:
-            first = line[0]
-            if not first.waiter.done():
-                try:
-                    self._refuse_closed()
-                    added = first.attempt(first.since)
-                except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, its caller is told
-                    first.waiter.set_exception(error)
-                else:
-                    if added is None:
-                        return
-                    first.waiter.set_result(added)
-            line.popleft()
-            self._meter.waiting -= 1
-        del self._lines[tp]
+        while line and self._place(line[0]):
+            self._meter.waiting_bytes -= line.popleft().size
+        if not line:
+            del self._lines[tp]
+
+    def _place(self, waiting: _Waiting) -> bool:
+        """Give somebody a place, or find that there is no more need; False while there is none."""
+        future = waiting.future
+        if future.done():
+            if not waiting.whole:
+                self._meter.regained(-1)  # it was cancelled, and is never sent
+            return True
+        try:
+            self._refuse_closed()
+            if self._expired(waiting):
+                raise KafkaTimeoutError  # noqa: TRY301 - told as whatever else speaks against it
+            added = waiting.attempt(waiting.since)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, its caller is told
+            future.set_exception(error)
+            if not waiting.whole:
+                self._meter.count_lost(waiting.size, as_kafka_error(error, sent=False))
+            return True
+        if added is not None and waiting.whole:
+            future.set_result(added)
+        return added is not None
+
+    def _expired(self, waiting: _Waiting) -> bool:
+        # With idempotence nothing expires that has a place, so that nothing does that has none.
+        return self._txn_manager is None and time.monotonic() - waiting.since > self._batch_ttl
+
+    def reenqueue(self, batch: Any) -> None:
+        """Have a batch sent once more, unless `fail_all` came in between."""
+        if not batch.future.done():
+            super().reenqueue(batch)
 
     async def flush(self) -> None:
-        """Wait until everything is done that is here, those in the lines included."""
-        waiting = [each.waiter for line in self._lines.values() for each in line]
+        """Wait until everything is done that is here, what stands in the lines included."""
+        waiting = [each.future for line in self._lines.values() for each in line]
         if waiting:
             await asyncio.wait(waiting)
         await super().flush()
@@ -497,9 +533,9 @@ class FairAccumulator(MessageAccumulator):  # type: ignore[misc]
             self._serve(tp)
 
 
-def _give_up(waiter: asyncio.Future[Any]) -> None:
-    if not waiter.done():
-        waiter.set_exception(KafkaTimeoutError())
+def _give_up(future: asyncio.Future[Any]) -> None:
+    if not future.done():
+        future.set_exception(KafkaTimeoutError())
 
 
 def records_of(batch: Any) -> list[tuple[Any, Any, Any, Any]]:

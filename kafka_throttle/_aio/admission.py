@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from kafka_throttle._admission import Admission
 from kafka_throttle._aio.line import TaskLine
 from kafka_throttle._gates.loop_gate import LIVE
 from kafka_throttle.policies import Block
 
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping
+
 __all__ = ["TaskAdmission"]
 
 # How often the loop looks for room, in seconds, when no report makes it look: time alone makes room under a quota.
 _TICK = 0.002
 _UNBOUNDED = 1 << 30
+_NO_KEYWORDS: Mapping[str, Any] = {}
 
 
 class _ThrottleEvent(NamedTuple):
@@ -51,27 +55,31 @@ class TaskAdmission(Admission):
         """Take the time for which a broker holds the client back."""
         self.note_broker_throttle(_ThrottleEvent(seconds))
 
-    async def enter_live(self, topic: Any, value: Any, key: Any) -> None:
-        """Wait until a record may be handed over by its caller, and take note that it is.
+    def enter_live(self, topic: Any, value: Any, key: Any) -> Coroutine[Any, Any, None] | None:
+        """Return None when a record may be handed over by its caller at once, else what has to be awaited before.
 
         Raises:
-            Rejected: The record's rule refuses it, or its patience is at its end.
+            Rejected: The record's rule refuses it.
         """
         if self.closed or not isinstance(topic, str):
-            return  # the client has the words for it
+            return None  # the client has the words for it
         rule = self.throttle.rule_for(topic)
-        policy, rank = rule.policy, self.rank_of(rule)
-        if self.draining or policy.__class__ is not Block or not self.line.holds_back(rank):
-            wait = self.admit(LIVE, (topic, value, key), {})
-            if wait is None:
-                return
-        await self.stand(topic, (topic, value, key), {}, cast("Block", policy), rank)
-        self.line.enter()
+        policy, rank, args = rule.policy, self.rank_of(rule), (topic, value, key)
+        if isinstance(policy, Block) and not self.draining and self.line.holds_back(rank):
+            return self.stand(policy, rank, args)
+        wait = self.admit(LIVE, args, {})
+        return None if wait is None else self.stand(wait.policy, rank, args)
 
     async def stand(
-        self, topic: str, args: tuple[Any, ...], kwargs: dict[str, Any], policy: Block, rank: int
+        self, policy: Block, rank: int, args: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KEYWORDS
     ) -> None:
-        """Stand in line until there is room; `line.enter` follows when the record is handed over.
+        """Stand in line until there is room; the record has to be handed over before anything else is awaited.
+
+        Args:
+            policy: For how long.
+            rank: Rank of the record's class of criticality.
+            args: Topic, value, key and what else was given of the record.
+            kwargs: The same by name.
 
         Raises:
             Rejected: The policy's patience is at its end, or there is nothing to wait for any more.
@@ -90,7 +98,8 @@ class TaskAdmission(Admission):
                 self.tend_soon()
             raise
         if reason:
-            self.refuse(topic, args, kwargs, reason, policy, self.clock() - started)
+            self.refuse(args[0], args, dict(kwargs), reason, policy, self.clock() - started)
+        self.line.enter()
 
     def tend_soon(self) -> None:
         """Look for room in the next round of the loop: some may have become free."""

@@ -90,9 +90,11 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         gate = self._gate
         if gate is not None:
             if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
-                taken = await self._at_edge(topic, value, key, partition, timestamp_ms, headers)
-                if taken is not None:
-                    return taken
+                waiting = self._at_edge(topic, value, key, partition, timestamp_ms, headers)
+                if waiting is not None:
+                    taken = await waiting
+                    if taken is not None:
+                        return taken
             else:
                 gate.left -= 1
             gate.live += 1
@@ -105,8 +107,8 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
 
     def _at_edge(
         self, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
-    ) -> Coroutine[Any, Any, asyncio.Future[Any] | None]:
-        """Return what has a record admitted: its future when the facade has taken it, None when it may be sent."""
+    ) -> Coroutine[Any, Any, asyncio.Future[Any] | None] | None:
+        """Return None when a record may be sent, else what has to be awaited: its future when the facade takes it."""
         throttled = cast("Throttled", self._throttled)
         throttled.refuse_stopping()
         admission = throttled.admission
@@ -156,7 +158,9 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             return await self._offer_each(way, batch, topic, partition)
         gate, records = throttled.gate, batch.record_count()
         if gate.left < records or (gate.held_back and not gate.passes(topic)):
-            await throttled.admission.enter_live(topic, None, None)
+            waiting = throttled.admission.enter_live(topic, None, None)
+            if waiting is not None:
+                await waiting
         gate.left -= records
         gate.live += records
         try:

@@ -110,7 +110,7 @@ class Handover:
         client = self.client
         try:
             partition = client.partition(call.topic, call.partition, call.key, call.value)
-            added, waiter = client.accumulator.offer(
+            future = client.accumulator.offer(
                 TopicPartition(call.topic, partition),
                 call.key,
                 call.value,
@@ -120,21 +120,8 @@ class Handover:
         except Exception as error:  # noqa: BLE001 - whatever is wrong with a record, its callback is told
             self._lose(call, error)
         else:
-            if added is not None:
-                self._follow(call, added)
-            elif waiter is not None:
-                waiter.add_done_callback(partial(self._added, call))
-
-    def _added(self, call: _Call, waiter: asyncio.Future[asyncio.Future[Any]]) -> None:
-        problem = waiter.exception()
-        if problem is None:
-            self._follow(call, waiter.result())
-        else:
-            self._lose(call, problem)
-
-    def _follow(self, call: _Call, future: asyncio.Future[Any]) -> None:
-        if call.callback is not None:
-            future.add_done_callback(partial(self._done, call.callback))
+            if call.callback is not None:
+                future.add_done_callback(partial(self._done, call.callback))
 
     def _done(self, callback: Callable[[Any, Any], object], future: asyncio.Future[Any]) -> None:
         problem = future.exception()

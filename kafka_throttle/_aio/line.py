@@ -1,7 +1,7 @@
 """`TaskLine`: first come, first served for tasks that wait for room, a hundred thousand of them if need be.
 
 A task stands in the line with a future, and does nothing until that is resolved: by a grant, or because its time is up.
-There is one lane for each rank and patience, so that within a lane both the numbers and the deadlines ascend: to grant
+There is one lane for each rank and patience, so that within a lane both the arrivals and the deadlines ascend: to grant
 and to expire is to look at the first ones, whatever the length. Who leaves early is not searched for: a future that is
 done is passed over when its turn comes, and swept out when such are the most.
 """
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections import deque
 from threading import get_ident
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
+    from typing import TypeAlias
 
 __all__ = ["Reason", "TaskLine"]
 
@@ -24,11 +25,8 @@ Reason = Literal["", "deadline", "draining", "closed"]
 _ANY = 1 << 30
 _SWEEP = 64
 
-
-class _Standing(NamedTuple):
-    number: int
-    deadline: float
-    future: asyncio.Future[Reason]
+_Standing: TypeAlias = "tuple[float, asyncio.Future[Reason]]"
+# Since when, in seconds of the clock, and what is resolved when the wait is over.
 
 
 class TaskLine:
@@ -37,17 +35,21 @@ class TaskLine:
     Who joins has to `leave` when its future was cancelled, and to `enter` when it was granted room and has used it:
     until then it counts as one of the line, so that nobody overtakes it between the grant and its turn in the loop.
 
+    Attributes:
+        last: When the last one came, in seconds of the clock.
+
     Args:
         wake: Has the loop look for room, when another thread has found some.
     """
 
-    __slots__ = ("_granted", "_ident", "_lanes", "_number", "_standing", "_waiting", "_wake")
+    __slots__ = ("_granted", "_ident", "_lanes", "_standing", "_waiting", "_wake", "last")
 
     def __init__(self, wake: Callable[[], None]) -> None:
         self._wake = wake
-        self._ident = get_ident()
+        self._ident = 0
         self._lanes: dict[tuple[int, float], deque[_Standing]] = {}
-        self._number = self._waiting = self._granted = self._standing = 0
+        self._waiting = self._granted = self._standing = 0
+        self.last = 0.0
 
     def __len__(self) -> int:
         return self._waiting + self._granted
@@ -74,8 +76,9 @@ class TaskLine:
         lane = self._lanes.get((rank, timeout))
         if lane is None:
             lane = self._lanes[rank, timeout] = deque()
-        self._number += 1
-        lane.append(_Standing(self._number, now + timeout, future))
+        self.last = now
+        self._ident = get_ident()  # a loop may be made in one thread and run in another
+        lane.append((now, future))
         self._waiting += 1
         self._standing += 1
         if self._standing > 2 * self._waiting + _SWEEP:
@@ -95,14 +98,9 @@ class TaskLine:
         """Take note that a task uses the room that it was granted."""
         self._granted -= 1
 
-    @property
-    def last(self) -> int:
-        """The number of the one who came last."""
-        return self._number
-
-    def passed(self, number: int) -> bool:
-        """Return whether everybody up to this number has had their turn."""
-        return not self._granted and all(lane[0].number > number for lane in self._lanes.values() if lane)
+    def passed(self, moment: float) -> bool:
+        """Return whether everybody who had come by then has had their turn."""
+        return not self._granted and all(lane[0][0] > moment for lane in self._lanes.values() if lane)
 
     @property
     def first_rank(self) -> int:
@@ -143,7 +141,7 @@ class TaskLine:
             # Others of the same rank with another patience may have come in between: then one at a time.
             alone = len(self._lanes) == 1
             while lane and count < most:
-                if self._resolve(lane.popleft().future, ""):
+                if self._resolve(lane.popleft()[1], ""):
                     self._granted += 1
                     count += 1
                     if not alone:
@@ -151,11 +149,11 @@ class TaskLine:
         return count
 
     def _first_lane(self, rank: int) -> deque[_Standing] | None:
-        first: tuple[int, int] | None = None
+        first: tuple[int, float] | None = None
         found = None
         for (at, _), lane in self._lanes.items():
-            if lane and at <= rank and (first is None or (at, lane[0].number) < first):
-                first, found = (at, lane[0].number), lane
+            if lane and at <= rank and (first is None or (at, lane[0][0]) < first):
+                first, found = (at, lane[0][0]), lane
         return found
 
     def _resolve(self, future: asyncio.Future[Reason], reason: Reason) -> bool:
@@ -169,20 +167,20 @@ class TaskLine:
 
     def expire(self, now: float) -> None:
         """Tell those whose time is up."""
-        for lane in self._lanes.values():
-            while lane and (lane[0].deadline <= now or lane[0].future.done()):
-                self._resolve(lane.popleft().future, "deadline")
+        for (_, timeout), lane in self._lanes.items():
+            while lane and (lane[0][0] + timeout <= now or lane[0][1].done()):
+                self._resolve(lane.popleft()[1], "deadline")
 
     def dismiss(self, reason: Reason) -> None:
         """Tell all that there is nothing to wait for."""
         for lane in self._lanes.values():
             while lane:
-                self._resolve(lane.popleft().future, reason)
+                self._resolve(lane.popleft()[1], reason)
 
     def _sweep(self) -> None:
         """Forget those who have left, and lanes that nobody uses."""
         for key, lane in list(self._lanes.items()):
-            kept = deque(standing for standing in lane if not standing.future.done())
+            kept = deque(standing for standing in lane if not standing[1].done())
             if kept:
                 self._lanes[key] = kept
             else:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 __all__ = ["Throttled"]
 
 # What aiokafka does not end by itself gets so many seconds.
-_MOMENT = 1.0
+_MOMENT = 0.1
 # flush() looks this often, in seconds, at those who wait for room.
 _LOOK = 0.002
 
@@ -131,8 +131,7 @@ class Throttled:
         if wait.attempt is not None:
             await keeper.persist(self.admission, way, wait)
             return
-        await self.admission.stand(wait.topic, wait.args, wait.kwargs, wait.policy, wait.rank)
-        self.admission.line.enter()
+        await self.admission.stand(wait.policy, wait.rank, wait.args, wait.kwargs)
         self.gate.forward(producer, *wait.args, **wait.kwargs)
 
     def _report(self, callback: Any, error: Any, result: Any) -> None:
@@ -226,15 +225,17 @@ class Throttled:
             done, _ = await asyncio.wait({stopping}, timeout=max(0.0, seconds))
             if not done:
                 self._accumulator.fail_all(ProducerClosed())
-                done, _ = await asyncio.wait({stopping}, timeout=_MOMENT)
-            if not done:
-                with suppress(Exception):  # it is torn down on the way, and complains of that
-                    await self._client.close()
-                done, _ = await asyncio.wait({stopping}, timeout=_MOMENT)
+                ended, _ = await asyncio.wait({stopping}, timeout=_MOMENT)
+                if not ended:  # it waits for responses
+                    with suppress(Exception):  # it is torn down on the way, and complains of that
+                        await self._client.close()
+                    await asyncio.wait({stopping}, timeout=_MOMENT)
         finally:
             stopping.cancel()
         if done:
             stopping.result()
+        elif stopping.done() and not stopping.cancelled():
+            stopping.exception()  # what comes of being torn down
 
 
 def _sleep(admission: TaskAdmission, seconds: float) -> int:
