@@ -17,7 +17,6 @@ __all__ = ["TaskAdmission"]
 
 # How often the loop looks for room, in seconds, when no report makes it look: time alone makes room under a quota.
 _TICK = 0.002
-_UNBOUNDED = 1 << 30
 _NO_KEYWORDS: Mapping[str, Any] = {}
 
 
@@ -123,17 +122,10 @@ class TaskAdmission(Admission):
     def _tend(self) -> None:
         self._soon = False
         line = self.line
-        most = self.places
-        if not line.waiting or most <= 0:
-            return
-        rank = line.first_rank
-        room = self.look(None, rank=rank)
-        line.grant(min(most, room.records - line.granted), rank=rank)
-
-    @property
-    def places(self) -> int:
-        """Tasks that may be granted room now, whatever room there is."""
-        return _UNBOUNDED
+        if line.waiting:
+            rank = line.first_rank
+            room = self.look(None, rank=rank)
+            line.grant(room.records - line.granted, rank=rank)
 
     def drain(self) -> None:
         """Refuse every record from now on, those that wait included."""
