@@ -6,7 +6,7 @@ from benchmarks import measures as m
 from benchmarks.load import Bursts, OpenLoop, TightLoop
 from benchmarks.scenario import BARE, FACADE, Bar, Cluster, Figure, Link, Scenario, Step, Variant
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "SHORT_LOG"]
 
 _MB = 1_000_000
 _PURE = Variant("facade", "facade", gate="pure")
@@ -89,7 +89,7 @@ _SPEED = (
 
 # A tight loop writes gigabytes. On a healthy broker the log is cut before the disk has to write it; else the disk's
 # pauses are what is measured, and they hit one client or the other. Kafka would not begin with that for 30 s.
-_SHORT_LOG = Cluster(
+SHORT_LOG = Cluster(
     topic_config={"segment.bytes": str(64 << 20), "retention.bytes": str(128 << 20)},
     server_properties={
         "log.initial.task.delay.ms": "500",
@@ -97,6 +97,7 @@ _SHORT_LOG = Cluster(
         "log.segment.delete.delay.ms": "500",
     },
 )
+"""A cluster that takes gigabytes without ever writing them to the disk."""
 
 
 def _tight(name: str, record_bytes: int, rate: Bar, p99: Bar) -> Scenario:
@@ -111,7 +112,7 @@ def _tight(name: str, record_bytes: int, rate: Bar, p99: Bar) -> Scenario:
             Figure("p99 delay", m.delay("facade"), unit="s"),
             Figure("records lost", m.lost, _lower(0, 0)),
         ),
-        cluster=_SHORT_LOG,
+        cluster=SHORT_LOG,
         config=_CONFIG,
         rounds=7,
         quick_scale=0.25,

@@ -81,8 +81,12 @@ class Recorder:
         if error is None:
             self.delivered += self._each
         elif error.name() not in _PURGED:
-            self.failed += self._each
-            self._errors[error.name()] += self._each
+            self.failure(error.name())
+
+    def failure(self, name: str) -> None:
+        """Count one failure by the name of its error."""
+        self.failed += self._each
+        self._errors[name] += self._each
 
     def delay(self, now: float, delay: float, delay_intended: float) -> None:
         """Take the delay of one record that was written."""

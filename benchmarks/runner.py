@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.scenario import Scenario, Variant
 
-__all__ = ["WARM_UP", "WrongGate", "run_rounds"]
+__all__ = ["WARM_UP", "WrongGate", "run_rounds", "warm_up_brokers"]
 
 _PURE = "KAFKA_THROTTLE_PURE"
 # Java compiles what it runs often: without this the first client would meet slower brokers than the others.
@@ -45,7 +45,7 @@ def run_rounds(
     """
     with running_broker(scenario.cluster) as broker:
         if warm_up:
-            _warm_up(broker, warm_up)
+            warm_up_brokers(broker, warm_up)
         for number in range(rounds):
             # Who is first changes, so that neither has the fresher machine every time.
             order = scenario.variants if number % 2 == 0 else scenario.variants[::-1]
@@ -55,7 +55,8 @@ def run_rounds(
             )
 
 
-def _warm_up(broker: Broker, seconds: float) -> None:
+def warm_up_brokers(broker: Broker, seconds: float) -> None:
+    """Keep fresh brokers busy for a while, with the bare client."""
     topic = "warm-up"
     broker.kafka.create_topic(topic, broker.cluster.partitions)
     job = {

@@ -1,0 +1,98 @@
+"""How long the event loop stands still: alone, while records stream, and while spooled ones are replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.asyncio_clients.quantiles import quantile
+
+if TYPE_CHECKING:
+    from asyncio import Future
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from benchmarks.asyncio_clients.clients import Client
+
+__all__ = ["LoopProbe", "replay", "stream", "watch"]
+
+_NAP = 0.001
+_GLANCE = 0.05
+# The offering must not be what stalls the loop: after so many records others have their turn.
+_STRETCH = 10
+_LONGEST_REPLAY = 120.0
+
+
+class LoopProbe:
+    """A task that sleeps for a millisecond, again and again, and notes by how much it overslept."""
+
+    def __init__(self) -> None:
+        self.overslept: list[float] = []
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.wait([self._task])
+
+    async def _run(self) -> None:
+        while True:
+            due = perf_counter() + _NAP
+            await asyncio.sleep(_NAP)
+            self.overslept.append(perf_counter() - due)
+
+    def findings(self) -> dict[str, float]:
+        """Return the longest and the p99.9 of what it overslept, in seconds."""
+        return {"longest": quantile(self.overslept, 1.0), "p999": quantile(self.overslept, 0.999)}
+
+
+async def watch(client: Client | None, seconds: float) -> dict[str, Any]:
+    """Return the stalls of a loop on which nothing is done."""
+    del client
+    async with LoopProbe() as probe:
+        await asyncio.sleep(seconds)
+    return {**probe.findings()}
+
+
+async def stream(client: Client, rate: float, seconds: float, record_bytes: int = 100) -> dict[str, Any]:
+    """Return the stalls while records are submitted at a rate, and what became of the records."""
+    outcomes: Counter[str] = Counter()
+
+    def count(future: Future[Any]) -> None:
+        outcomes["failed" if future.exception() else type(future.result()).__name__] += 1
+
+    value = bytes(record_bytes)
+    submitted = 0
+    async with LoopProbe() as probe:
+        start = perf_counter()
+        while (elapsed := perf_counter() - start) < seconds:
+            stretch = min(int(elapsed * rate) - submitted, _STRETCH)
+            for _ in range(stretch):
+                (await client.submit(client.topic, value)).add_done_callback(count)
+            submitted += max(stretch, 0)
+            await asyncio.sleep(0 if stretch == _STRETCH else _NAP)
+    return {**probe.findings(), "submitted": submitted, "outcomes": dict(outcomes)}
+
+
+async def replay(client: Client) -> dict[str, Any]:
+    """Return the stalls until the facade has replayed and delivered everything."""
+    start = perf_counter()
+    async with LoopProbe() as probe:
+        while _buffered(client.producer.statistics()):
+            if perf_counter() - start > _LONGEST_REPLAY:
+                raise TimeoutError(f"not replayed after {_LONGEST_REPLAY:g} s: {client.producer!r}")
+            await asyncio.sleep(_GLANCE)
+    return {**probe.findings(), "seconds": perf_counter() - start}
+
+
+def _buffered(now: Any) -> int:
+    return int(now.held + now.spooled + now.in_flight)
