@@ -61,14 +61,14 @@ PARTS: dict[str, Part] = {
         "AIOKafkaProducer: a loop of send(), 100 B records",
         measure_sends,
         {"records/s against bare": _higher(0.90, 0.97)},
-        rounds=3,
+        rounds=5,
         cluster=SHORT_LOG,
     ),
     "aio-batch": Part(
         "AIOKafkaProducer: create_batch() and send_batch(), 100 B records",
         measure_batches,
         {"records/s against bare": _higher(0.97, 1.0)},
-        rounds=3,
+        rounds=5,
         cluster=SHORT_LOG,
     ),
     "aio-tasks": Part(

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Stage", "Worker"]
 
+# glibc gives the freed end of the heap back, and has it faulted in again by the next burst. Whether a process is hit
+# depends on what happens to lie there: it makes bursts of the very same client differ by a tenth. Now none is hit.
+_KEEPS_ITS_HEAP = {
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 30),
+    "MALLOC_TOP_PAD_": str(256 << 20),
+    "MALLOC_MMAP_MAX_": "0",
+}
+
 
 @frozen
 class Worker:
@@ -92,7 +100,7 @@ class Stage:
             "settings": dict(settings or {}),
             "throttle": dict(throttle or {}),
         }
-        with Child("benchmarks.asyncio_clients.worker") as child:
+        with _worker_process() as child:
             child.ask(job)
             yield Worker(topic, child)
         self.broker.forget(topic)
@@ -100,7 +108,7 @@ class Stage:
     @contextmanager
     def loop(self) -> Iterator[Worker]:
         """Have a worker that has no client, only an event loop, for the length of a with block."""
-        with Child("benchmarks.asyncio_clients.worker") as child:
+        with _worker_process() as child:
             child.ask({"client": None})
             yield Worker("", child)
 
@@ -112,3 +120,7 @@ class Stage:
             yield
         finally:
             self.broker.kafka.resume()
+
+
+def _worker_process() -> Child:
+    return Child("benchmarks.asyncio_clients.worker", _KEEPS_ITS_HEAP)

@@ -64,7 +64,7 @@ async def _timed(
 
 async def _submitted(client: Client, records: int, value: bytes) -> list[Future[Any]]:
     submit, topic = client.submit, client.topic
-    futures = []
+    futures: list[Future[Any]] = []
     for _ in repeat(None, records):
         futures.append(await submit(topic, value))  # noqa: PERF401 - a comprehension would be a coroutine in between
     return futures
