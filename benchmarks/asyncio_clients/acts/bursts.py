@@ -38,12 +38,19 @@ async def batches(client: Client, records: int, bursts: int, record_bytes: int =
     return await _timed(_send_batches, client, records, bursts, record_bytes)
 
 
-async def one_by_one(client: Client, records: int, record_bytes: int = 100) -> dict[str, Any]:
-    """Return the seconds from each call to its delivery, where the next record waits for that of the last."""
+async def one_by_one(client: Client, records: int, seconds: float, record_bytes: int = 100) -> dict[str, Any]:
+    """Return the seconds from each call to its delivery, where the next record waits for that of the last.
+
+    Args:
+        client: The client under test.
+        records: How many at most.
+        seconds: After how long no other is sent.
+        record_bytes: Size of each value.
+    """
     value = bytes(record_bytes)
-    delays = []
-    for _ in range(records):
-        begin = perf_counter()
+    delays: list[float] = []
+    end = perf_counter() + seconds
+    while len(delays) < records and (begin := perf_counter()) < end:
         await (await client.submit(client.topic, value))
         delays.append(perf_counter() - begin)
     return {"delays": delays}
