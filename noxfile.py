@@ -72,6 +72,13 @@ def bench(session: nox.Session) -> None:
     session.run("python", "-m", "benchmarks", *(session.posargs or ["run", "all"]))
 
 
+@nox.session(name="bench-asyncio")
+def bench_asyncio(session: nox.Session) -> None:
+    """Measure the asyncio facades against the bare clients on real Kafka; arguments are its parts."""
+    _install(session, "local", "aiokafka", groups=("bench",))
+    session.run("python", "-m", "benchmarks.asyncio_clients", *session.posargs)
+
+
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings as errors."""

@@ -6,4 +6,6 @@ From a scenario to a figure:
 - `runner` brings up Kafka (and, for a limited path, the proxy) and lets `worker` processes, one for each client, take
   turns; a worker offers the `load` and sends back what its `recorder` saw;
 - `measures` turn the outcomes of a round into numbers, `results` keep them, `report` and `pictures` show them.
+
+What does not fit a scenario has a command of its own: `spool` and `spool_kills`, `shedding`, `asyncio_clients`.
 """
