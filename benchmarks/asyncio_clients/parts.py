@@ -115,8 +115,9 @@ PARTS: dict[str, Part] = {
         measure_stalls,
         _of_each_client(
             {
-                ", spilling: longest stall": _lower(0.010, 0.002),
-                ", replaying: longest stall": _lower(0.010, 0.002),
+                # On a shared machine even an idle loop is kept from its core for longer than that.
+                ", spilling: longest stall, the scheduler's waits apart": _lower(0.010, 0.002),
+                ", replaying: longest stall, the scheduler's waits apart": _lower(0.010, 0.002),
                 ": records/s while spilling": _higher(49_000, 49_500),
                 ": records lost": _NONE,
             }

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import closing
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
     from benchmarks.asyncio_clients.clients import Client
 
-__all__ = ["LoopProbe", "replay", "stream", "watch"]
+__all__ = ["LoopProbe", "SchedulerWait", "replay", "stream", "watch"]
 
 _NAP = 0.001
 _GLANCE = 0.05
@@ -26,11 +28,40 @@ _STRETCH = 10
 _LONGEST_REPLAY = 120.0
 
 
+class SchedulerWait:
+    """For how long a thread could have run and another had its core: what is not the thread's own doing.
+
+    Linux counts it; elsewhere it is 0. It is about the thread that makes it.
+    """
+
+    def __init__(self) -> None:
+        path = Path("/proc/thread-self/schedstat")
+        self._file = path.open("rb", buffering=0) if path.exists() else None
+
+    def read(self) -> float:
+        """Return the seconds since the thread began."""
+        if self._file is None:
+            return 0.0
+        self._file.seek(0)
+        return int(self._file.read().split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+
+
 class LoopProbe:
-    """A task that sleeps for a millisecond, again and again, and notes by how much it overslept."""
+    """A task that sleeps for a millisecond, again and again, and notes by how much it overslept.
+
+    Attributes:
+        overslept: What it overslept, in seconds.
+        own: The same without what the machine's scheduler kept the loop's thread waiting.
+    """
 
     def __init__(self) -> None:
         self.overslept: list[float] = []
+        self.own: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -45,14 +76,22 @@ class LoopProbe:
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        while True:
-            due = perf_counter() + _NAP
-            await asyncio.sleep(_NAP)
-            self.overslept.append(perf_counter() - due)
+        with closing(SchedulerWait()) as waited:
+            while True:
+                before = waited.read()
+                due = perf_counter() + _NAP
+                await asyncio.sleep(_NAP)
+                late = perf_counter() - due
+                self.overslept.append(late)
+                self.own.append(max(0.0, late - (waited.read() - before)))
 
     def findings(self) -> dict[str, float]:
-        """Return the longest and the p99.9 of what it overslept, in seconds."""
-        return {"longest": quantile(self.overslept, 1.0), "p999": quantile(self.overslept, 0.999)}
+        """Return the longest and the p99.9 of what it overslept, and the longest of its own, in seconds."""
+        return {
+            "longest": quantile(self.overslept, 1.0),
+            "p999": quantile(self.overslept, 0.999),
+            "own": quantile(self.own, 1.0),
+        }
 
 
 async def watch(client: Client | None, seconds: float) -> dict[str, Any]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import closing
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 from benchmarks.asyncio_clients.acts import ACTS
-from benchmarks.asyncio_clients.acts.stalls import LoopProbe
+from benchmarks.asyncio_clients.acts.stalls import LoopProbe, SchedulerWait
 
 if TYPE_CHECKING:
     from benchmarks.asyncio_clients.clients import Client
@@ -16,8 +17,8 @@ if TYPE_CHECKING:
 
 def test_the_longest_stall_is_told_apart_from_the_usual_ones() -> None:
     probe = LoopProbe()
-    probe.overslept = [0.001] * 1999 + [0.5]
-    assert probe.findings() == {"longest": 0.5, "p999": 0.001}
+    probe.overslept, probe.own = [0.001] * 1999 + [0.5], [0.001] * 1999 + [0.1]
+    assert probe.findings() == {"longest": 0.5, "p999": 0.001, "own": 0.1}
 
 
 def test_a_loop_that_stands_still_is_noticed() -> None:
@@ -29,6 +30,12 @@ def test_a_loop_that_stands_still_is_noticed() -> None:
         return probe.findings()["longest"]
 
     assert asyncio.run(stall()) >= 0.045
+
+
+def test_a_wait_for_a_core_never_runs_backwards() -> None:
+    with closing(SchedulerWait()) as waited:
+        readings = [waited.read() for _ in range(100)]
+    assert readings == sorted(readings)
 
 
 def test_a_stream_counts_what_became_of_its_records(client: Client) -> None:
