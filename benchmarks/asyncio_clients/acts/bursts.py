@@ -97,7 +97,8 @@ async def _send_and_flush(client: Client, records: int, value: bytes) -> int:
 async def _send_batches(client: Client, records: int, value: bytes) -> int:
     producer, topic = client.producer, client.topic
     partitions = sorted(await producer.partitions_for(topic))
-    futures, sent = [], 0
+    futures: list[Future[Any]] = []
+    sent = 0
     while sent < records:
         batch = producer.create_batch()
         while batch.append(key=None, value=value, timestamp=None) is not None:
