@@ -52,7 +52,7 @@ def measure_stalls(findings: Collected, stage: Stage) -> None:
             streamed = worker.ask("stream", rate=_SPILL_RATE, seconds=seconds)
         name = _name(client, "bare")
         _add_stalls(findings, f"{name}, broker running", streamed)
-        findings.add(f"{name}, broker running: records/s", streamed["submitted"] / seconds, "records/s")
+        findings.add(f"{name}, broker running: records/s", streamed["rate"], "records/s")
         _measure_spilling(findings, stage, client, seconds)
 
 
@@ -71,7 +71,7 @@ def _measure_spilling(findings: Collected, stage: Stage, client: str, seconds: f
     name = _name(client, "facade")
     _add_stalls(findings, f"{name}, spilling", spilled)
     _add_stalls(findings, f"{name}, replaying", replayed)
-    findings.add(f"{name}: records/s while spilling", spilled["submitted"] / seconds, "records/s")
+    findings.add(f"{name}: records/s while spilling", spilled["rate"], "records/s")
     findings.add(f"{name}: share spilled", spilled["outcomes"].get("Spilled", 0) / spilled["submitted"])
     findings.add(f"{name}: replay", replayed["seconds"], "s")
     lost = spilled["submitted"] - spilled["outcomes"].get("failed", 0) - written

@@ -119,7 +119,13 @@ async def stream(client: Client, rate: float, seconds: float, record_bytes: int 
                 (await client.submit(client.topic, value)).add_done_callback(count)
             submitted += max(stretch, 0)
             await asyncio.sleep(0 if stretch == _STRETCH else _NAP)
-    return {**probe.findings(), "submitted": submitted, "outcomes": dict(outcomes)}
+        took = perf_counter() - start
+    return {
+        **probe.findings(),
+        "submitted": submitted,
+        "rate": submitted / took,
+        "outcomes": dict(outcomes),
+    }
 
 
 async def replay(client: Client) -> dict[str, Any]:
