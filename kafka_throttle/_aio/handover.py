@@ -14,10 +14,13 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable
 
-    from kafka_throttle._adapters.aiokafka import BatchMeter, FairAccumulator
+    from kafka_throttle._adapters.aiokafka import BatchMeter, DeepAccumulator
     from kafka_throttle._gates.loop_gate import LoopGate
 
 __all__ = ["Handover"]
+
+# So many records take about a millisecond.
+_PORTION = 128
 
 
 class _Call(NamedTuple):
@@ -77,13 +80,15 @@ class Handover:
         """Take a record, from any thread, under the gate's lock."""
         self._outgoing.append(_Call(topic, value, key, partition, callback, timestamp, headers))
         if not self._woken:
-            self._woken = True
-            self._loop.call_soon_threadsafe(self._dispatch)
+            self._wake()
+
+    def _wake(self) -> None:
+        self._woken = True
+        self._loop.call_soon_threadsafe(self._dispatch)
 
     def _dispatch(self) -> None:
-        self._woken = False
         outgoing = self._outgoing
-        while outgoing:
+        for _ in range(min(_PORTION, len(outgoing))):
             call = outgoing.popleft()
             waiting = self._unknown.get(call.topic)
             if waiting is not None:
@@ -93,8 +98,14 @@ class Handover:
             else:
                 self._unknown[call.topic] = [call]
                 self._loop.create_task(self._learn(call.topic))
+        if outgoing:
+            self._loop.call_soon(self._dispatch)  # others have to have their turn
+            return
+        self._woken = False
         if not self._unknown:
             self.gate.catch_up(outgoing)
+        if outgoing:  # another thread has come in between, and has found us awake
+            self._wake()
 
     async def _learn(self, topic: str) -> None:
         """Ask for a topic's metadata; its records wait meanwhile, and those of others do not."""
@@ -104,13 +115,14 @@ class Handover:
                 self._hand(call)
             else:
                 self._lose(call, problem)
-        self._dispatch()
+        if not self._woken:
+            self._dispatch()
 
     def _hand(self, call: _Call) -> None:
         client = self.client
         try:
             partition = client.partition(call.topic, call.partition, call.key, call.value)
-            future = client.accumulator.offer(
+            future = client.accumulator.append(
                 TopicPartition(call.topic, partition),
                 call.key,
                 call.value,
@@ -141,7 +153,7 @@ class Handover:
 class Client:
     """What the handover needs of aiokafka's producer; it refers to the producer's parts, and not to the producer."""
 
-    def __init__(self, producer: Any, accumulator: FairAccumulator) -> None:
+    def __init__(self, producer: Any, accumulator: DeepAccumulator) -> None:
         self.accumulator = accumulator
         self._client = producer.client
         self._partitioner = producer._partitioner  # noqa: SLF001

@@ -13,7 +13,7 @@ from aiokafka.errors import ProducerClosed
 
 from kafka_throttle._adapters.aiokafka import (
     BatchMeter,
-    FairAccumulator,
+    DeepAccumulator,
     RejectedHere,
     conf_of,
     settings_of,
@@ -79,11 +79,10 @@ class Throttled:
         self._keeper: Keeper | None = None
         if throttle.tracked:
             self._shedding, self._keeper = self._keep(throttle, conf_of(kwargs))
-        self._accumulator = FairAccumulator.adopt(producer, self._meter)
+        self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
         handover.client = Client(producer, self._accumulator)
         self._meter.reported = self.admission.tend_soon
-        self._meter.regained = self.gate.regain
         watch_requests(producer, self._meter, self.admission.note_throttle_time)
         register(self.admission, producer)
         if self._shedding is not None:

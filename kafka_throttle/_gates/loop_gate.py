@@ -86,10 +86,6 @@ class LoopGate:
             self._behind = bool(outgoing)
             self.held_back = self._behind or self.free is not None
 
-    def regain(self, records: int) -> None:
-        """Count records that the client has although their caller was told otherwise."""
-        self.live += records
-
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the protocol's name
         """Let so many records pass from now on, fewer when they would weigh more than `bytes`."""
         self.left = max(0, min(records, int(bytes / record_bytes)))
