@@ -16,12 +16,12 @@ import copy
 import time
 import weakref
 from importlib.metadata import version
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 import aiokafka.errors
 from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, ProducerClosed
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
-from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatch
 from confluent_kafka import KafkaError
 
@@ -47,6 +47,7 @@ __all__ = [
     "conf_of",
     "is_tested",
     "records_of",
+    "serialized",
     "settings_of",
     "watch_requests",
 ]
@@ -63,6 +64,10 @@ _CLIENT_CODES: dict[type[BaseException], int] = {
     aiokafka.errors.ProducerFenced: KafkaError._FENCED,  # noqa: SLF001
 }
 _NOTED = "_kafka_throttle_error"
+_PRODUCE = 0  # its number among the protocol's requests
+# Until 0.13 the sender lingered and not the accumulator; until 0.12 a record's size depended on its topic's format.
+_waiter_of = getattr(MessageAccumulator, "waiter", None) or MessageAccumulator.data_waiter
+_TOPIC_FIRST = "topic" in signature(aiokafka.AIOKafkaProducer._serialize).parameters  # noqa: SLF001
 # aiokafka bounds nothing but each partition: what the Java client's buffer.memory is by default.
 _BUFFER_BYTES = 32 << 20
 _MOST_RECORDS = 100_000
@@ -241,12 +246,23 @@ def _do_nothing(*_: object) -> None:
 class CountedBatch(MessageBatch):  # type: ignore[misc]
     """A batch that tells the meter what became of it.
 
+    Not constructed: `adopt` makes one of the batch that an accumulator has made.
+
     Attributes:
         payload: Bytes of the values and keys in it; of a batch that the application built, its size.
     """
 
-    def __init__(self, meter: BatchMeter, *args: Any) -> None:
-        super().__init__(*args)
+    _meter: BatchMeter
+
+    @classmethod
+    def adopt(cls, batch: Any, meter: BatchMeter) -> CountedBatch:
+        """Make a new batch one of these."""
+        batch.__class__ = cls
+        batch.begin_counting(meter)
+        return batch  # type: ignore[no-any-return]
+
+    def begin_counting(self, meter: BatchMeter) -> None:
+        """Begin, with an empty batch."""
         self._meter = meter
         self._create_future = self.future.get_loop().create_future
         self._closed_at = 0.0
@@ -258,7 +274,7 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         value: Any,
         timestamp_ms: Any,
         _create_future: Any = None,
-        headers: Any = (),
+        headers: Any = None,
     ) -> asyncio.Future[Any] | None:
         """Add a record and return the future of its delivery; None when the batch is full."""
         # Not super().append: one more call for each record would cost more than all the counting.
@@ -333,7 +349,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         self._meter = meter
 
     async def add_message(
-        self, tp: Any, key: Any, value: Any, timeout: float, timestamp_ms: Any = None, headers: Any = ()
+        self, tp: Any, key: Any, value: Any, timeout: float, timestamp_ms: Any = None, headers: Any = None
     ) -> asyncio.Future[Any]:
         """Add a record and return the future of its delivery; see aiokafka's."""
         del timeout  # nothing is waited for
@@ -376,16 +392,12 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         raise copy.copy(self._exception)
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
-        if self._txn_manager is not None:
-            self._txn_manager.maybe_add_partition_to_txn(tp)
-        batch = CountedBatch(self._meter, tp, builder, self._batch_ttl, self._linger_time)
-        self._batches[tp].append(batch)
-        self._wake_sender()
-        return batch
+        return CountedBatch.adopt(super()._append_batch(builder, tp), self._meter)
 
     def _wake_sender(self) -> None:
-        if not self._waiter_future.done():
-            self._waiter_future.set_result(None)
+        waiter = _waiter_of(self)
+        if not waiter.done():
+            waiter.set_result(None)
 
     def reenqueue(self, batch: Any) -> None:
         """Have a batch sent once more, unless `fail_all` came in between."""
@@ -399,13 +411,25 @@ def records_of(batch: Any) -> list[tuple[Any, Any, Any, Any]]:
     return [(each.key, each.value, each.timestamp, each.headers) for each in built]
 
 
+def serialized(producer: AIOKafkaProducer, topic: Any, key: Any, value: Any, headers: Any) -> tuple[Any, Any]:
+    """Return key and value as the producer's serializers make them.
+
+    Raises:
+        MessageSizeTooLargeError: They are larger than the producer allows.
+    """
+    args = (topic, key, value) if _TOPIC_FIRST else (key, value, headers or [])
+    return producer._serialize(*args)  # type: ignore[no-any-return] # noqa: SLF001
+
+
 def settings_of(producer: AIOKafkaProducer) -> ClientSettings:
     """Return what bounds a producer: aiokafka itself has no bound, so that Java's default for the buffer is taken."""
     timeout = producer._request_timeout_ms / 1000  # noqa: SLF001
+    accumulator = producer._message_accumulator  # noqa: SLF001
+    lingers = accumulator if hasattr(accumulator, "_linger_time") else producer._sender  # noqa: SLF001
     return ClientSettings(
         max_messages=_MOST_RECORDS,
         buffer_bytes=_BUFFER_BYTES,
-        linger=producer._message_accumulator._linger_time,  # noqa: SLF001
+        linger=lingers._linger_time,  # noqa: SLF001
         message_timeout=_TIMEOUTS * timeout,
         client_id=producer.client._client_id,  # noqa: SLF001
         max_message_bytes=producer._max_request_size,  # noqa: SLF001
@@ -438,7 +462,7 @@ def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Cal
 
     async def watched(node_id: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
         present = reference()
-        if not isinstance(request, ProduceRequest):
+        if request.API_KEY != _PRODUCE:
             return await send(present, node_id, request, *args, **kwargs)
         meter.requests += 1
         started = time.monotonic()

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 import aiokafka
 
 from kafka_throttle import config
-from kafka_throttle._adapters.aiokafka import as_exception, records_of
+from kafka_throttle._adapters.aiokafka import as_exception, records_of, serialized
 from kafka_throttle._aio.outcome import Outcome
 from kafka_throttle._aio.throttled import Throttled
 
@@ -114,11 +114,11 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         admission = throttled.admission
         way = throttled.way_of(topic)
         if way is not None and not (value is None and key is None):
-            key_bytes, value_bytes = self._serialize(key, value, headers or [])
+            key_bytes, value_bytes = serialized(self, topic, key, value, headers)
             if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
                 return self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)
         if not admission.engine.begun:
-            key, value = self._serialize(key, value, headers or [])  # the limit begins with its size
+            key, value = serialized(self, topic, key, value, headers)  # the limit begins with its size
         return admission.enter_live(topic, value, key)
 
     async def _offer(
