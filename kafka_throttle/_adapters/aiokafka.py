@@ -66,7 +66,7 @@ _CLIENT_CODES: dict[type[BaseException], int] = {
 _NOTED = "_kafka_throttle_error"
 _PRODUCE = 0  # its number among the protocol's requests
 # Until 0.13 the sender lingered and not the accumulator; until 0.12 a record's size depended on its topic's format.
-_waiter_of = getattr(MessageAccumulator, "waiter", None) or MessageAccumulator.data_waiter
+_waiter_of: Any = getattr(MessageAccumulator, "waiter", None) or vars(MessageAccumulator)["data_waiter"]
 _TOPIC_FIRST = "topic" in signature(aiokafka.AIOKafkaProducer._serialize).parameters  # noqa: SLF001
 # aiokafka bounds nothing but each partition: what the Java client's buffer.memory is by default.
 _BUFFER_BYTES = 32 << 20
@@ -425,7 +425,7 @@ def settings_of(producer: AIOKafkaProducer) -> ClientSettings:
     """Return what bounds a producer: aiokafka itself has no bound, so that Java's default for the buffer is taken."""
     timeout = producer._request_timeout_ms / 1000  # noqa: SLF001
     accumulator = producer._message_accumulator  # noqa: SLF001
-    lingers = accumulator if hasattr(accumulator, "_linger_time") else producer._sender  # noqa: SLF001
+    lingers: Any = accumulator if hasattr(accumulator, "_linger_time") else producer._sender  # noqa: SLF001
     return ClientSettings(
         max_messages=_MOST_RECORDS,
         buffer_bytes=_BUFFER_BYTES,
@@ -461,7 +461,7 @@ def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Cal
     reference, send = weakref.ref(client), type(client).send
 
     async def watched(node_id: Any, request: Any, *args: Any, **kwargs: Any) -> Any:
-        present = reference()
+        present: Any = reference()
         if request.API_KEY != _PRODUCE:
             return await send(present, node_id, request, *args, **kwargs)
         meter.requests += 1

@@ -180,7 +180,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
 
         return asyncio.ensure_future(first())
 
-    async def flush(self, timeout: float | None = None) -> int:
+    async def flush(self, timeout: float | None = None) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Wait until everything that was accepted before is delivered, or on disk and not moving.
 
         Args:
