@@ -21,7 +21,7 @@ def serve_all(
     """Run every callback, those that were deferred and those that the client has; raise one exception, as it does."""
     raised = admission.polling.run_all_deferred()
     result = forward(*args, **kwargs)
-    # Another thread's wait may have put some off meanwhile.
+    # What was shed meanwhile.
     raised = admission.polling.run_all_deferred() or raised
     if raised is not None:
         raise raised
@@ -36,8 +36,7 @@ def flush_kept(admission: Admission, forward: Callable[..., Any], timeout: float
 
 
 def _serve_for(admission: Admission, forward: Callable[..., Any], seconds: float) -> Any:
-    with admission.polling.alone():
-        return serve_all(admission, forward, (max(0.0, seconds),), {})
+    return serve_all(admission, forward, (max(0.0, seconds),), {})
 
 
 def serve_last(

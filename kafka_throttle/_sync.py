@@ -136,13 +136,7 @@ class Producer(STOCK):
         admission = self.__admission__
         if admission is None:
             return super().poll(*args, **kwargs)
-        ran: int = (
-            admission.polling.call("poll", admission.polling.run_deferred) if admission.gate.deferred else 0
-        )
-        if ran:
-            args, kwargs = (0,), {}
-        served: int = admission.polling.call("poll", super().poll, *args, **kwargs)
-        return ran + served
+        return admission.polling.poll(super().poll, *args, **kwargs)
 
     def produce_batch(self, topic: str, messages: list[dict[str, Any]], *args: Any, **kwargs: Any) -> int:
         """Hand a batch to the client, in parts when there is no room for all: see the client's produce_batch.
@@ -306,8 +300,13 @@ def _shedding(admission: Admission, conf: dict[str, Any]) -> Shedding:
     return Shedding(admission, admission.throttle, conf, conf.get("on_delivery"))
 
 
-def _serving(name: str) -> Any:
-    """Return a method that forwards to the client's and may run callbacks, after those that were put off."""
+def _waiting(name: str, *, serves: bool) -> Any:
+    """Return a method that forwards to the client's, but not inside a callback.
+
+    Args:
+        name: Its name.
+        serves: Whether the client runs callbacks in it: then those that were put off run first.
+    """
     stock = getattr(STOCK, name)
 
     def method(self: Producer, *args: Any, **kwargs: Any) -> Any:
@@ -315,11 +314,10 @@ def _serving(name: str) -> Any:
         admission = self.__admission__
         if admission is None:
             return forward(*args, **kwargs)
-        if admission.gate.deferred:
-            raised = admission.polling.call(name, admission.polling.run_all_deferred)
-            if raised is not None:
-                raise raised
-        return admission.polling.call(name, forward, *args, **kwargs)
+        if serves:
+            return admission.polling.call(name, serve_all, admission, forward, args, kwargs)
+        admission.polling.refuse(name)
+        return forward(*args, **kwargs)
 
     method.__name__ = name
     method.__qualname__ = f"Producer.{name}"
@@ -329,18 +327,18 @@ def _serving(name: str) -> Any:
 
 
 # Every other call that waits in the client: inside a callback the client would abort the process.
-for _name in (
-    "list_topics",
-    "cluster_id",
-    "init_transactions",
-    "begin_transaction",
-    "commit_transaction",
-    "abort_transaction",
-    "send_offsets_to_transaction",
-    "set_sasl_credentials",
-):
+for _name, _serves in {
+    "list_topics": False,
+    "cluster_id": False,
+    "init_transactions": False,
+    "begin_transaction": False,
+    "commit_transaction": True,
+    "abort_transaction": True,
+    "send_offsets_to_transaction": False,
+    "set_sasl_credentials": False,
+}.items():
     if hasattr(STOCK, _name):
-        setattr(Producer, _name, _serving(_name))
+        setattr(Producer, _name, _waiting(_name, serves=_serves))
 
 
 class SerializingProducer(confluent_kafka.SerializingProducer, Producer):  # type: ignore[misc]

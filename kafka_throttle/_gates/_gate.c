@@ -722,7 +722,8 @@ produce_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject 
     return PyObject_Vectorcall(gate ? gate : self->otherwise, args, nargsf, kwnames);
 }
 
-/* The usual poll() has nothing to run but what the client does. */
+/* The usual poll() has nothing to run but what the client does, and nobody polls for the facade. Between the look and
+ * the mark of enter() the GIL is not released: whoever is about to poll for the facade is seen here, or sees the mark. */
 static PyObject *
 poll_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
@@ -732,7 +733,8 @@ poll_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kw
     if (find_gate(self, args, nargsf, &slot) < 0)
         return NULL;
     gate = slot && Py_IS_TYPE(slot, GateType) ? (Gate *)slot : NULL;
-    if (!gate || !gate->poll_method || gate->abandoned || PyObject_Size(gate->deferred) || is_in_callback(gate))
+    if (!gate || !gate->poll_method || gate->abandoned || gate->deferring || PyObject_Size(gate->deferred) ||
+        is_in_callback(gate))
         return PyObject_Vectorcall(self->otherwise, args, nargsf, kwnames);
     if (enter(gate, CALL) < 0)
         return NULL;

@@ -12,7 +12,8 @@ Two implementations, one protocol, one test suite:
   with the mean size that the caller gives.
 
 Callbacks of the user are replaced by stand-ins. While the facade itself polls (`deferring`), they put the call into
-`deferred`, for the user's own poll() or flush(), which is where the client would have run it.
+`deferred`, for the user's own poll() or flush(), which is where the client would have run it. Callbacks run in the order
+of the reports: the user's poll() takes the slow path while somebody polls for the facade, and nobody does while `polling`.
 
 The gate also knows what each thread is doing. `in_callback`: a poll() here would abort the process. `in_client`: here
 or in a signal handler that interrupted the client's poll(); the user may poll there, and usually leaves with an

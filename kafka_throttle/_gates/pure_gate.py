@@ -215,8 +215,8 @@ class PureGate:
     def serve(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Make one of the client's calls that run callbacks."""
         ident = get_ident()
-        self._calls.append(ident)
         try:
+            self._calls.append(ident)  # in here, as Ctrl-C may come right after it
             return call(*args, **kwargs)
         finally:
             self._calls.remove(ident)
@@ -224,8 +224,8 @@ class PureGate:
     def run(self, callback: Callable[..., Any], /, *args: Any) -> Any:
         """Call what was deferred, as a callback."""
         ident = get_ident()
-        self._callbacks.append(ident)
         try:
+            self._callbacks.append(ident)
             return callback(*args)
         finally:
             self._callbacks.remove(ident)
@@ -263,8 +263,8 @@ class PureGate:
 
         def reported(callback: Callable[..., Any], error: Any, message: Any) -> Any:
             ident = get_ident()
-            callbacks.append(ident)
             try:
+                callbacks.append(ident)
                 count_report(error, message)
                 if error is None and gate.only_errors:
                     return None
@@ -315,13 +315,14 @@ class PureGate:
 
         def poll(*args: Any, **kwargs: Any) -> int:
             ident = get_ident()
-            if gate.deferred or gate.abandoned or ident in callbacks:
-                return otherwise(producer, *args, **kwargs)
-            calls.append(ident)
             try:
-                return forward(*args, **kwargs)  # type: ignore[no-any-return]
+                # Marked first, so that whoever is about to poll for the facade sees the mark, or is seen here.
+                calls.append(ident)
+                if not (gate.deferring or gate.deferred or gate.abandoned or ident in callbacks):
+                    return forward(*args, **kwargs)  # type: ignore[no-any-return]
             finally:
                 calls.remove(ident)
+            return otherwise(producer, *args, **kwargs)
 
         poll.__doc__ = type(producer).poll.__doc__
         poll.__signature__ = POLL.replace(parameters=[*POLL.parameters.values()][1:])  # type: ignore[attr-defined]

@@ -282,9 +282,7 @@ class Shedding:
         waiting = any(way.waiting for way in self.ways)
         unreported = any(spooled.out for way in self.ways for spooled in way.spools)
         if not moved and (waiting or unreported):
-            # Where the application itself polls now, it is told of its records in their order.
-            if not admission.gate.polling:
-                admission.polling.serve(producer, 0.0)
+            admission.polling.serve(producer, 0.0)
             time.sleep(_WAIT)
         return waiting or unreported
 

@@ -120,10 +120,9 @@ class SimulatedProducer:
             Callbacks that ran.
         """
         self._step()
-        ran = self._admission.polling.call("poll", self._admission.polling.run_deferred)
-        served: int = self._admission.polling.call("poll", self._path.poll, 0.0 if ran else timeout)
+        ran = self._admission.polling.poll(self._path.poll, timeout)
         self._step()
-        return int(ran) + served
+        return ran
 
     def flush(self, timeout: float = math.inf) -> int:
         """Let time pass until nothing is in flight, held or on disk, at most `timeout` seconds.

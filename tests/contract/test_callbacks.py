@@ -221,6 +221,40 @@ def test_every_callback_waits_for_the_applications_poll(sides: Any) -> None:
     assert (len(calls.seen["callback"]), len(calls.seen["on_delivery"])) == (150, 150)
 
 
+@pytest.mark.parametrize("timeout", [0.1, 0.0])
+def test_callbacks_run_in_the_order_of_the_reports_whoever_polls_beside(sides: Any, timeout: float) -> None:
+    told: list[int] = []
+    ended = threading.Event()
+    producer = sides.facade(throttle=Throttle(limit=Fixed(20)), **{"linger.ms": 0})
+
+    def poll() -> None:
+        while not ended.is_set():
+            producer.poll(timeout)
+
+    with ThreadPoolExecutor(1) as other:
+        polling = other.submit(poll)
+        for i in range(5000):  # waits again and again, and would poll
+            producer.produce("topic", b"v", partition=0, on_delivery=lambda *_, i=i: told.append(i))
+        ended.set()
+        polling.result(SOON)
+    assert producer.flush(SOON) == 0
+    assert told == list(range(5000))
+
+
+@pytest.mark.parametrize("call", ["list_topics", "cluster_id", "set_sasl_credentials"])
+def test_calls_without_callbacks_run_none_that_were_put_off(sides: Any, call: str) -> None:
+    if not hasattr(sides.classes[0], call):
+        pytest.skip(f"this version of the client has no {call}()")
+    told: list[int] = []
+    producer = sides.facade(throttle=NARROW)
+    for i in range(6):
+        producer.produce("topic", b"v", on_delivery=lambda *_, i=i: told.append(i))
+    getattr(producer, call)(*{"set_sasl_credentials": ("user", "password")}.get(call, ()))
+    assert told == []
+    assert producer.flush(SOON) == 0
+    assert sorted(told) == list(range(6))
+
+
 def test_error_callbacks_arrive(make: Any) -> None:
     told: list[Any] = []
     producer = make(**{"bootstrap.servers": "127.0.0.1:1", "error_cb": told.append})

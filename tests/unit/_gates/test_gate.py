@@ -534,8 +534,13 @@ def test_the_compiled_poll_asks_python_when_there_is_more_to_do() -> None:
     gate.deferred.append((print,))
     assert producer.poll(2) == ("slowly", (2,))
     gate.deferred.clear()
-    gate.abandon()
+    gate.deferring = 1  # another thread polls for the facade
     assert producer.poll(3) == ("slowly", (3,))
+    gate.deferring = 0
+    with pytest.raises(RuntimeError):
+        producer.poll(0)
+    gate.abandon()
+    assert producer.poll(4) == ("slowly", (4,))
 
 
 def test_the_twins_poll_asks_the_facade_when_there_is_more_to_do() -> None:
@@ -551,9 +556,30 @@ def test_the_twins_poll_asks_the_facade_when_there_is_more_to_do() -> None:
     gate.deferred.append((print,))
     assert poll(2) == ("slowly", (2,))
     gate.deferred.clear()
-    gate.abandon()
+    gate.deferring = 1  # another thread polls for the facade
     assert poll(3) == ("slowly", (3,))
+    gate.deferring = 0
+    assert (poll(0), gate.polling) == (("directly", (0,)), False)
+    gate.abandon()
+    assert poll(4) == ("slowly", (4,))
     assert (poll.__doc__, str(inspect.signature(poll))) == ("Poll.", "(timeout=-1)")
+
+
+def test_the_twins_poll_is_marked_before_it_looks_whether_the_facade_polls() -> None:
+    class Producer:
+        def poll(self) -> str:
+            """Poll."""
+            return "directly"
+
+    class Deferred(deque[Any]):
+        def __len__(self) -> int:
+            seen.append(gate.polling)
+            return 0
+
+    seen: list[bool] = []
+    gate = PureGate(print, print, Deferred())
+    poll = gate.poll_of(Producer(), Producer.poll, lambda producer: "slowly")  # type: ignore[arg-type, return-value]
+    assert (poll(), seen, gate.polling) == ("directly", [True], False)
 
 
 @needs_compiled
