@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kafka_throttle._admission import Admission
+    from kafka_throttle._shedding.shedding import Shedding
 
 __all__ = ["flush_kept", "serve_all", "serve_last"]
 
@@ -46,7 +47,7 @@ def serve_last(
     kwargs: dict[str, Any],
     flush_first: tuple[Callable[..., int], Callable[[], None]] | None = None,
 ) -> Any:
-    """The same for the call that closes the client, which it does whatever callbacks raise.
+    """The same for the call that closes the client, which it does whatever callbacks and disks raise.
 
     Args:
         admission: The admission.
@@ -55,33 +56,55 @@ def serve_last(
         kwargs: Its keywords.
         flush_first: The client's flush and purge, when what is kept is to be waited for.
     """
-    raised: Exception | None = None
+    problems: list[Exception] = []
     if admission.shedding is not None:
         admission.shedding.refuse_interrupted("close")
-    if admission.shedding is not None and flush_first is not None and not admission.closed:
-        try:
-            flush, purge = flush_first
-            left = admission.shedding.flush_to_close(partial(_serve_for, admission, flush))
-            admission.shedding.stop()  # or it would hand over again what is purged
-            if left:
-                purge()
-        except Exception as error:  # noqa: BLE001 - a callback's; raised when the client is closed
-            raised = error
+        if flush_first is not None and not admission.closed:
+            _flush_first(admission, admission.shedding, problems, *flush_first)
+    result = None
+    try:
+        result = serve_all(admission, partial(_close, admission, forward, problems), args, kwargs)
+    except Exception as error:  # noqa: BLE001 - raised below, unless there is something more important
+        problems.append(error)
+    if problems:
+        raise problems[0]
+    return result
 
-    def close(*args: Any, **kwargs: Any) -> Any:
-        shedding = admission.shedding
+
+def _flush_first(
+    admission: Admission,
+    shedding: Shedding,
+    problems: list[Exception],
+    flush: Callable[..., int],
+    purge: Callable[[], None],
+) -> None:
+    try:
+        left = shedding.flush_to_close(partial(_serve_for, admission, flush))
+        shedding.stop()  # or it would hand over again what is purged
+        if left:
+            purge()
+    except Exception as error:  # noqa: BLE001 - a callback's; raised when the client is closed
+        problems.append(error)
+
+
+def _close(
+    admission: Admission,
+    forward: Callable[..., Any],
+    problems: list[Exception],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    shedding = admission.shedding
+    try:
+        if shedding is not None:
+            shedding.stop()
+        return forward(*args, **kwargs)
+    finally:
+        admission.close()
         try:
-            if shedding is not None:
-                shedding.stop()
-            return forward(*args, **kwargs)
-        finally:
-            admission.close()
             if shedding is not None:
                 shedding.close()
-            if isinstance(admission.meter, ReportedAcks):
-                admission.meter.close(admission.gate)
-
-    result = serve_all(admission, close, args, kwargs)
-    if raised is not None:
-        raise raised
-    return result
+        except Exception as error:  # noqa: BLE001 - raised when the callbacks of what was given up have run
+            problems.insert(0, error)
+        if isinstance(admission.meter, ReportedAcks):
+            admission.meter.close(admission.gate)

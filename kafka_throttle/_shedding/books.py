@@ -6,14 +6,14 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from confluent_kafka import KafkaError
+
 from kafka_throttle._core.ledger import Ledger
 from kafka_throttle._records import ShedError, message_of
 from kafka_throttle.events import RecordShed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from confluent_kafka import KafkaError
 
     from kafka_throttle._gates.gate import Gate
     from kafka_throttle._publish import Publisher
@@ -73,6 +73,12 @@ class Books:
         error.policy, error.reason = name, reason
         self.report(record, error)
         self.note(RecordShed, record, policy=name, reason=reason)
+
+    def strand(self, record: Record, words: str) -> None:
+        """Fail a record that was never sent and finds no place, long after produce() has returned."""
+        with self.lock:
+            self.ledger.stranded.add(1, record.size)
+        self.report(record, KafkaError(KafkaError._FAIL, f"kafka_throttle: {words}"))  # noqa: SLF001 - a public name
 
     @property
     def watched(self) -> bool:

@@ -94,4 +94,5 @@ class Flushing:
     def _safe(self) -> bool:
         """Whether all that is left is on disk."""
         now = self._admission.statistics()
-        return now.held == 0 and now.in_flight <= sum(way.out for way in self._ways)
+        refused = any(spooled.uncommitted for way in self._ways for spooled in way.spools)
+        return now.held == 0 and not refused and now.in_flight <= sum(way.out for way in self._ways)

@@ -59,6 +59,7 @@ class Spooled:
     """One spool of a way: `take` puts records in, `next` gives them out in portions, `done` removes them.
 
     Three stages: waiting (on disk, not yet read), out (read, in the client), failed (read, and to be sent once more).
+    While the disk refuses, "on disk" is the spool's memory.
 
     Attributes:
         policy: The policy it belongs to.
@@ -93,6 +94,7 @@ class Spooled:
         self._failed: list[Entry] = []
         self._acknowledged: list[int] = []
         self._own_from = self._next = self.spool.opened_at
+        self._read_to = 0
         self._lost = self.spool.lost_records
         self._complained = False
         self._always = policy.when == "always"
@@ -137,14 +139,17 @@ class Spooled:
             try:
                 sequence = self.spool.append(topic, key, value, headers, timestamp, partition)
             except (SpoolError, ValueError) as error:
-                self._complain(error)
+                self._complain(error, "the next policy takes over")
                 return False
             except BaseException:  # Ctrl-C: produce() raises, and the record may be in the spool all the same
                 if self.spool.next_sequence > self._next:
                     self._enter(record, self._next, offered=offered)
                 raise
             self._enter(record, sequence, offered=offered)
-        self._complained = False
+        if self._complained:
+            self._complained = (
+                self.spool.trouble is not None
+            )  # one record is let in now and then, to try the disk
         if self._books.watched:
             self._books.note(RecordSpilled, record, directory=self.policy.directory)
         return True
@@ -178,10 +183,10 @@ class Spooled:
                 self._books.ledger.offered.add(records, size)
                 self._books.ledger.spooled.add(records, size)
 
-    def _complain(self, error: Exception) -> None:
+    def _complain(self, error: Exception, consequence: str) -> None:
         if not self._complained:
             self._complained = True
-            logger.warning("%s: the next policy takes over until it is mended", error)
+            logger.warning("%s: %s until it is mended", error, consequence)
 
     # ---- out
 
@@ -229,12 +234,16 @@ class Spooled:
             self._forget_lost()
             return
         records = self.spool.read(_READ)
+        trouble = self.spool.trouble
+        if trouble is not None and records:
+            self._complain(trouble, "what waits for it is sent from memory")
         # Reading passes over what is too old; callbacks are found in the order of the sequences.
         expired = self.spool.expire(_READ) if self.policy.max_age is not None else []
         if not records and not expired:
             self._forget_lost()
             return
         with self._lock:  # whoever has put the youngest of them on disk has remembered its callback by now
+            self._read_to = max(records[-1:] + expired[-1:])[0] + 1
             if expired:
                 self._sort_out(records, expired)
             else:
@@ -369,16 +378,48 @@ class Spooled:
         """Put on disk what waits to be."""
         self.spool.commit()
 
+    @property
+    def uncommitted(self) -> int:
+        """Records that wait to be put on disk."""
+        return self.spool.uncommitted
+
     def orphan(self) -> None:
         """Renew the locks, in a forked child."""
         self._lock, self._filling = threading.RLock(), threading.Lock()
 
     def close(self) -> None:
-        """Give the directory free."""
+        """Give the directory free; what is neither sent nor on disk fails.
+
+        Raises:
+            SpoolError: Something could not be written.
+        """
         try:
             self.tidy()
         finally:
-            self.spool.close()
+            try:
+                self.spool.close()
+            except SpoolError as error:
+                self._strand(error)
+                raise
+
+    def _strand(self, error: SpoolError) -> None:
+        """Fail what could not be put on disk, as the producer closes."""
+        with self._lock:
+            unwritten = {record.sequence: record for record in self.spool.unwritten}
+            entries = [entry for entry in (*self._failed, *self._ready) if entry[0] in unwritten]
+            entries += [
+                self._entry(record) for number, record in unwritten.items() if number >= self._read_to
+            ]
+            self._leave(entries)
+            self._ready = [entry for entry in self._ready if entry[0] not in unwritten]
+            self._failed = [entry for entry in self._failed if entry[0] not in unwritten]
+        for _, record in entries:
+            self._books.strand(
+                record,
+                f"the producer was closed before this record was delivered, and the disk refuses it: {error}",
+            )
+        if entries:
+            logger.error("%s: %d records were neither delivered nor put on disk", error, len(entries))
 
 
 def _sequence_of(entry: tuple[Any, ...]) -> Any:

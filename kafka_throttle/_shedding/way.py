@@ -7,8 +7,6 @@ import zlib
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from confluent_kafka import KafkaError
-
 from kafka_throttle._adapters.confluent import is_unknown, may_pass
 from kafka_throttle._shedding.held import Held
 from kafka_throttle._shedding.letters import Letters
@@ -287,8 +285,8 @@ class Way:
                 return
             with self.books.lock:
                 ledger.offered.add(1, record.size)
-            words = f"kafka_throttle: no room, and the dead letter could not be written: {problem}"
-            self.books.report(record, KafkaError(KafkaError._FAIL, words))  # noqa: SLF001 - a public name
+                self.books.strand(record, f"no room, and the dead letter could not be written: {problem}")
+            return
         with self.books.lock:
             ledger.stranded.add(1, record.size)
 

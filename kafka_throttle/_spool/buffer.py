@@ -6,7 +6,7 @@ from collections import deque
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from attrs import define
+from attrs import define, field
 
 from kafka_throttle._spool.record import SpooledRecord, weigh_headers
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["Chunk", "Recent"]
 
 
-@define
+@define(eq=False)
 class Chunk:
     """What becomes one batch.
 
@@ -25,7 +25,9 @@ class Chunk:
         spooled_at: When it was begun, in seconds since the epoch.
         rows: The records.
         payload: Their payload bytes.
-        origin: Of the segment that it was committed to.
+        origin: Of the segment that it was, or has to be, committed to; empty: of any.
+        done: Sequences of the records that were acknowledged before it was committed.
+        gone: Whether it will never be committed.
     """
 
     first: int
@@ -33,11 +35,27 @@ class Chunk:
     rows: list[Row]
     payload: int
     origin: bytes = b""
+    done: set[int] = field(factory=set)
+    gone: bool = False
 
     @property
     def end(self) -> int:
         """Sequence after the last row."""
         return self.first + len(self.rows)
+
+    @property
+    def left(self) -> int:
+        """Records that are not acknowledged."""
+        return len(self.rows) - len(self.done)
+
+    @property
+    def left_payload(self) -> int:
+        """Their payload bytes."""
+        if not self.done:
+            return self.payload
+        done = tuple(self.done)  # in one step, as others are acknowledged meanwhile
+        sizes = self.sizes()
+        return self.payload - sum(sizes[sequence - self.first] for sequence in done)
 
     def records(self) -> list[SpooledRecord]:
         """Return the records."""
@@ -46,6 +64,10 @@ class Chunk:
             SpooledRecord(number, *row, spooled_at, origin)
             for number, row in enumerate(self.rows, self.first)
         ]
+
+    def left_records(self) -> list[SpooledRecord]:
+        """Return the records that are not acknowledged."""
+        return [record for record in self.records() if record.sequence not in self.done]
 
     def sizes(self) -> list[int]:
         """Return the payload bytes of each record."""

@@ -47,6 +47,10 @@ class Intake:
     A group is a list of tuples under a lock, packed all at once when it is committed: a record costs its tuple, its size
     and the lock.
 
+    What the disk refuses waits in its chunk for the next attempt. Meanwhile it may be handed out from there (`refused`); a
+    chunk whose records are all acknowledged before the disk takes it is dropped. Only the first can be: what is committed
+    follows without a gap.
+
     Attributes:
         on_commit: Called with the sequence after the last one that is on disk, by whichever thread has committed.
     """
@@ -265,6 +269,7 @@ class Intake:
         with self._disk:
             with self._lock:
                 self._end_chunk()
+                self._drop_done()
                 chunks = self._full_chunks[:_MOST_CHUNKS]
             while chunks:
                 self._write(chunks)
@@ -272,6 +277,17 @@ class Intake:
                     del self._full_chunks[: len(chunks)]
                     chunks = self._full_chunks[:_MOST_CHUNKS]
                 self._make_room()
+
+    def _drop_done(self) -> None:
+        """Drop what need not be committed any more, with both locks held."""
+        while self._full_chunks and not self._full_chunks[0].left:
+            self._let_go(self._full_chunks.pop(0))
+
+    def _let_go(self, chunk: Chunk) -> None:
+        chunk.gone = True
+        self._store.state.next_sequence = chunk.end
+        if self._max_bytes is not None:
+            self._room += _reckoned(chunk.payload, len(chunk.rows))
 
     def _write(self, chunks: list[Chunk]) -> None:
         try:
@@ -309,13 +325,38 @@ class Intake:
             self._floor += room - self._room
             self._room = room
 
+    @property
+    def trouble(self) -> SpoolError | None:
+        """Why the disk refused what was last tried."""
+        return self._trouble
+
+    def _refused(self, sequence: int) -> Chunk | None:
+        """Return the chunk with the record at `sequence`, or the next, when the disk refuses it: to be handed out from memory.
+
+        Its records' ids are settled by that: it can be committed to a segment of this origin alone.
+        """
+        if self._trouble is None:
+            return None
+        with self._disk, self._lock:
+            if sequence < self._writer.committed:  # the disk has taken it after all
+                return None
+            self._end_chunk()
+            for chunk in self._full_chunks:
+                if chunk.end > sequence:
+                    first = self._full_chunks[0]
+                    chunk.origin = first.origin or self._writer.origin_for(first.first)
+                    return chunk
+            return None
+
     def withdraw(self) -> list[SpooledRecord]:
         """Take back what was appended and could not be committed; it is not in the spool any more."""
         with self._disk, self._lock:
             self._end_chunk()
             chunks, self._full_chunks = self._full_chunks, []
             self._trouble = None
-            return [record for chunk in chunks for record in chunk.records()]
+            for chunk in chunks:
+                self._let_go(chunk)
+            return [record for chunk in chunks for record in chunk.left_records()]
 
     def _remember(self, topic: str) -> None:
         if len(self._topics) >= _MOST_TOPICS:
@@ -324,16 +365,16 @@ class Intake:
 
     @property
     def uncommitted(self) -> int:
-        """Records that wait to be committed."""
+        """Records that wait to be committed, and are not acknowledged."""
         with self._lock:
-            return len(self._rows) + sum(len(chunk.rows) for chunk in self._full_chunks)
+            return len(self._rows) + sum(chunk.left for chunk in self._full_chunks)
 
     @property
     def uncommitted_bytes(self) -> int:
         """Their payload bytes."""
         with self._lock:
             sizes = Chunk(0, 0.0, self._rows, 0).sizes()
-            return sum(sizes) + sum(chunk.payload for chunk in self._full_chunks)
+            return sum(sizes) + sum(chunk.left_payload for chunk in self._full_chunks)
 
     @property
     def disk_bytes(self) -> int:

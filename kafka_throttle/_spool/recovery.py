@@ -74,8 +74,9 @@ def open_store(directory: Path, files: Files, fsync: Fsync) -> Store:
     store.state.next_sequence = (
         max(store.state.next_sequence, *ends, 1) if ends else max(store.state.next_sequence, 1)
     )
-    for segment in store.segments[:-1]:
-        segment.closed = True
+    for segment in store.segments:
+        # The last one may take more, unless what followed it was withdrawn, or done before it was committed.
+        segment.closed |= segment is not store.segments[-1] or segment.end < store.state.next_sequence
     store.save(*store.segments)
     for segment in [each for each in store.segments if each.drained]:
         store.delete(segment)

@@ -1,4 +1,8 @@
-"""Reads what was committed, in order, and keeps account of what is acknowledged."""
+"""Reads what was committed, in order, and keeps account of what is acknowledged.
+
+While the disk refuses, it reads on in memory: chunks that could not be committed are handed out all the same, and wait in
+`_ahead` until they are committed, or done and gone.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from threading import RLock
 
-    from kafka_throttle._spool.buffer import Recent
+    from kafka_throttle._spool.buffer import Chunk, Recent
     from kafka_throttle._spool.record import SpooledRecord
     from kafka_throttle._spool.store import Store
     from kafka_throttle._spool.writer import Writer
@@ -43,6 +47,7 @@ class Replay:
         writer: Writer,
         disk: RLock,
         recent: Recent,
+        refused: Callable[[int], Chunk | None],
         *,
         clock: Callable[[], float],
         max_age: float | None,
@@ -55,6 +60,7 @@ class Replay:
             writer: The writing half.
             disk: Held while the writer is used.
             recent: Chunks that were just committed.
+            refused: Given a sequence, returns the chunk from there on that the disk refuses, if it does.
             clock: Seconds since the epoch.
             max_age: Seconds after which a record is expired.
             save_every: Acknowledgements after which they are saved.
@@ -63,6 +69,8 @@ class Replay:
         self._writer = writer
         self._disk = disk
         self._recent = recent
+        self._refused = refused
+        self._ahead: dict[int, Chunk] = {}
         self._clock = clock
         self._max_age = max_age
         self._save_every = save_every
@@ -95,6 +103,7 @@ class Replay:
     def take(self, limit: int) -> list[SpooledRecord]:
         """Return up to `limit` records; expired ones go to `expired`."""
         taken: list[SpooledRecord] = []
+        self.settle()
         self._sort_out()
         while len(taken) < limit and len(self.expired) < limit:
             try:
@@ -114,6 +123,7 @@ class Replay:
 
     def take_expired(self, limit: int) -> list[SpooledRecord]:
         """Return up to `limit` records that are too old; stops at the first that is not."""
+        self.settle()
         self._sort_out()
         while len(self.expired) < limit and not self._ready and self._fill():
             pass
@@ -134,9 +144,9 @@ class Replay:
                 following = self._store.segment_after(self.position)
                 if following is None:
                     self.position = self._writer.committed
-                    return False
-                self.position = following.first
-                segment = following
+                    break
+                self.position = following.first  # which may have nothing yet
+                continue
             chunk = self._recent.take(self.position)
             try:
                 if chunk is not None:
@@ -147,7 +157,12 @@ class Replay:
                 self._heal(segment, str(finding))
                 continue
             return True
-        return False
+        chunk = self._refused(self.position)
+        if chunk is None:
+            return False
+        self._ahead[chunk.first] = chunk
+        self._hand_over(chunk.first, chunk.end, chunk.left_records(), chunk.spooled_at)
+        return True
 
     def _read_batch(self, segment: Segment) -> None:
         if not self._rows or self._rows[-1].first != self.position:
@@ -233,11 +248,13 @@ class Replay:
         wanted = segment.marks.missing(first, len(records))
         if wanted is not None:
             records = list(compress(records, wanted))
-        skip = self.position - first
-        self.position = first + len(sizes)
-        self._handed = max(self._handed, self.position)
-        if skip > 0:
-            records = [record for record in records if record.sequence >= first + skip]
+        self._hand_over(first, first + len(sizes), records, spooled_at)
+
+    def _hand_over(self, first: int, end: int, records: list[SpooledRecord], spooled_at: float) -> None:
+        position, self.position = self.position, end
+        self._handed = max(self._handed, end)
+        if position > first:
+            records = [record for record in records if record.sequence >= position]
         self._ready = records
         self._ready_at = spooled_at
         self._sort_out()
@@ -253,6 +270,7 @@ class Replay:
 
     def oldest(self) -> float | None:
         """Return when the first record that is not acknowledged was spooled; None when there is none on disk."""
+        self.settle()
         for segment in self._store.segments:
             low = segment.marks.low
             if low >= segment.end:
@@ -294,6 +312,11 @@ class Replay:
             raise ValueError(
                 f"record {sequences[-1]} was not read yet: only what was read can be acknowledged"
             )
+        self.settle()
+        ahead = 0
+        if self._ahead:
+            ahead = self._acknowledge_ahead(sequences)
+            sequences = sequences[: bisect_left(sequences, min(self._ahead))]
         total = at = 0
         while at < len(sequences):
             segment = self._store.segment_at(sequences[at])
@@ -310,7 +333,36 @@ class Replay:
         self._unsaved += total
         if self._unsaved >= self._save_every:
             self.save()
+        return total + ahead
+
+    def _acknowledge_ahead(self, sequences: Sequence[int]) -> int:
+        total = 0
+        for chunk in self._ahead.values():
+            before = len(chunk.done)
+            chunk.done.update(
+                sequences[bisect_left(sequences, chunk.first) : bisect_left(sequences, chunk.end)]
+            )
+            total += len(chunk.done) - before
         return total
+
+    def settle(self) -> None:
+        """Have what was handed out before it was committed in its segment's account, if it is committed now."""
+        for chunk in list(self._ahead.values()):
+            if not chunk.gone:
+                if chunk.end > self._writer.committed:
+                    return
+                self._enter(chunk)
+            del self._ahead[chunk.first]
+
+    def _enter(self, chunk: Chunk) -> None:
+        segment = self._store.segment_at(chunk.first)
+        if segment is None or chunk.first >= segment.end:  # damage has taken it meanwhile
+            return
+        segment.marks.learn(chunk.first, chunk.sizes())
+        count, _ = segment.marks.add(sorted(chunk.done))
+        self._unsaved += count
+        if segment.marks.count >= segment.end - segment.first:
+            self._drained(segment)
 
     def _drained(self, segment: Segment) -> None:
         """Delete a segment whose records are all acknowledged, unless it is open and small."""
@@ -321,7 +373,8 @@ class Replay:
     def _retire_drained(self) -> None:
         with self._disk, suppress(sqlite3.Error, OSError):
             segment = self._writer.segment
-            if segment is not None and segment.marks.count >= segment.end - segment.first:
+            drained = segment is not None and segment.marks.count >= segment.end - segment.first
+            if drained or self._writer.is_doubtful:
                 self._writer.retire()
 
     def _delete_drained(self) -> None:
@@ -336,6 +389,7 @@ class Replay:
     def tidy(self) -> None:
         """Let go of the files, and delete what holds nothing that is still wanted."""
         self.release()
+        self.settle()
         self._retire_drained()
         self._delete_drained()
 

@@ -13,7 +13,8 @@ Invariants:
    every record that is not acknowledged, and at most `save_every` + (length of one `acknowledge`) - 1 that are.
 3. Every record leaves in one of four ways: acknowledged; handed out by `expire`, and then acknowledged; withdrawn; lost to
    damage and counted in `lost_records`, its file in the quarantine.
-4. An error leaves the spool as it was, and it goes on when the cause is gone.
+4. An error leaves the spool as it was, and it goes on when the cause is gone. What the disk refuses is handed out from
+   memory meanwhile, in its turn, and is not committed any more once it is acknowledged.
 
 Locks, in the order in which they may be taken: ``_replaying`` (reading, acknowledging), ``_disk`` (writing), the store's
 (catalogue), ``_lock`` (the chunk that is being filled; never held during I/O).
@@ -30,6 +31,7 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Literal
 
+from kafka_throttle._publish import logger
 from kafka_throttle._spool.batch import MAX_COUNT
 from kafka_throttle._spool.faults import mapped
 from kafka_throttle._spool.files import Files, Fsync
@@ -59,6 +61,7 @@ class Spool(Intake):
 
     Attributes:
         directory: Where it is.
+        unwritten: Records that `close` could not put on disk.
     """
 
     def __init__(
@@ -124,12 +127,14 @@ class Spool(Intake):
             group_seconds=group_seconds,
         )
         self._opened_at = self._first
+        self.unwritten: list[SpooledRecord] = []
         self._replaying = RLock()
         self._replay = Replay(
             store,
             writer,
             self._disk,
             self._recent,
+            self._refused,
             clock=clock,
             max_age=max_age,
             save_every=save_every,
@@ -139,18 +144,15 @@ class Spool(Intake):
     def read(self, limit: int) -> list[SpooledRecord]:
         """Return the next records, in order; fewer than `limit` when there are no more.
 
-        Records that are older than `max_age` are left for `expire`.
+        What cannot be committed comes in its turn, as long as it is in memory. Records that are older than `max_age` are left for `expire`.
 
         Raises:
             SpoolError: When nothing can be read now.
         """
         with self._replaying:
-            problem = self._commit_for_reading()
+            self._commit_for_reading()
             with mapped("read", self.directory):
-                records = self._replay.take(limit)
-            if problem is not None and not records and not self._replay.expired:
-                raise problem
-            return records
+                return self._replay.take(limit)
 
     def expire(self, limit: int) -> list[SpooledRecord]:
         """Return the next records if they are older than `max_age`; acknowledge them when they are accounted for."""
@@ -186,16 +188,13 @@ class Spool(Intake):
                 self._make_room()
             return removed
 
-    def _commit_for_reading(self) -> SpoolError | None:
-        """Commit what waits when the reader has come to it; return why that failed."""
+    def _commit_for_reading(self) -> None:
+        """Commit what waits when the reader has come to it; what the disk refuses is read from memory."""
         self._face_closed()
-        if self._each or not (self._rows or self._full_chunks):
-            return None
-        try:
-            self.commit()
-        except SpoolError as error:
-            return error
-        return None
+        refused = self._trouble is not None and time.monotonic() < self._retry_at
+        if not self._each and not refused and (self._rows or self._full_chunks):
+            with suppress(SpoolError):
+                self.commit()
 
     @property
     def opened_at(self) -> int:
@@ -205,16 +204,20 @@ class Spool(Intake):
     @property
     def records(self) -> int:
         """Records that are not acknowledged, with those that wait to be committed."""
-        on_disk = sum(
-            segment.end - segment.first - segment.marks.count for segment in tuple(self._store.segments)
-        )
-        return on_disk + self.uncommitted
+        with self._replaying:
+            self._replay.settle()
+            on_disk = sum(
+                segment.end - segment.first - segment.marks.count for segment in tuple(self._store.segments)
+            )
+            return on_disk + self.uncommitted
 
     @property
     def payload_bytes(self) -> int:
         """Bytes of keys, values and headers of all `records`."""
-        on_disk = sum(segment.payload - segment.marks.payload for segment in tuple(self._store.segments))
-        return on_disk + self.uncommitted_bytes
+        with self._replaying:
+            self._replay.settle()
+            on_disk = sum(segment.payload - segment.marks.payload for segment in tuple(self._store.segments))
+            return on_disk + self.uncommitted_bytes
 
     @property
     def waiting(self) -> bool:
@@ -244,13 +247,18 @@ class Spool(Intake):
         """Commit, save the acknowledgements, end the thread and give the directory free.
 
         Raises:
-            SpoolError: When something could not be written; the directory is free all the same.
+            SpoolError: When something could not be written; the directory is free all the same, and records that are not
+                on disk are in `unwritten`.
         """
         if not self._end_intake(f"the spool in {str(self.directory)!r} is closed"):
             return
         with ExitStack() as closing:
             closing.callback(self._end)
-            self._commit_all()
+            try:
+                self._commit_all()
+            except SpoolError:
+                self.unwritten = self.withdraw()
+                raise
 
     def _end(self) -> None:
         with self._replaying, self._disk, ExitStack() as closing:
@@ -293,5 +301,8 @@ os.register_at_fork(after_in_child=_forget_in_child)
 def _commit_at_exit() -> None:
     # What was accepted a moment before the application ended must not die with the thread that would commit it.
     for spool in list(_open):
-        with suppress(SpoolError):
+        try:
             spool.commit()
+        except SpoolError as error:
+            if spool.uncommitted:
+                logger.error("%s: %d records are lost with the end of the process", error, spool.uncommitted)

@@ -70,7 +70,7 @@ class Writer:
         Raises:
             sqlite3.Error, OSError: When nothing of them was committed; the same chunks may be tried again.
         """
-        file, segment = self._ready_for(chunks[0].first)
+        file, segment = self._ready_for(chunks[0])
         rows = [
             Row(chunk.first, len(chunk.rows), chunk.payload, pack(chunk.first, chunk.spooled_at, chunk.rows))
             for chunk in chunks
@@ -114,18 +114,23 @@ class Writer:
         if is_damage(error):
             self.abandon()
 
-    def _ready_for(self, sequence: int) -> tuple[SegmentFile, Segment]:
-        """Return the open segment that can take `sequence`, a new one if need be."""
+    def _ready_for(self, chunk: Chunk) -> tuple[SegmentFile, Segment]:
+        """Return the open segment that can take a chunk, a new one if need be."""
         segment = self.segment
         if segment is not None:
             full = segment.disk >= self._segment_bytes or segment.end - segment.first >= _FULL_AT
-            if full or segment.end != sequence:
+            if full or segment.end != chunk.first or chunk.origin not in {b"", segment.origin}:
                 self.retire()
             else:
                 file = self._file = self._file or self._reopened(segment)
                 if file is not None:
                     return file, segment
-        return self._begin(sequence)
+        return self._begin(chunk.first, chunk.origin or os.urandom(8))
+
+    def origin_for(self, sequence: int) -> bytes:
+        """Return the origin that a segment for records from `sequence` on should have."""
+        segment = self.segment
+        return segment.origin if segment is not None and segment.end == sequence else os.urandom(8)
 
     def _reopened(self, segment: Segment) -> SegmentFile | None:
         """Open the segment again; when it is not what it was, let it be and return None."""
@@ -145,17 +150,17 @@ class Writer:
             return None
         return file
 
-    def _begin(self, sequence: int) -> tuple[SegmentFile, Segment]:
+    def _begin(self, sequence: int, origin: bytes) -> tuple[SegmentFile, Segment]:
         store = self._store
         path = store.directory / name_of(sequence)
         for leftover in (path, *companions(path)):
             # Only an attempt that failed can have left it: no record has this sequence yet.
             store.files.unlink(leftover)
-        segment = Segment(path, sequence, sequence, os.urandom(8))
+        segment = Segment(path, sequence, sequence, origin)
         file = self._file = SegmentFile.create(
             path,
             first=sequence,
-            origin=segment.origin,
+            origin=origin,
             files=store.files,
             fsync=store.fsync,
             page_size=self._page_size,
@@ -172,6 +177,15 @@ class Writer:
     def is_worth_deleting(self) -> bool:
         """Whether the open segment is large enough to begin a new one only to get rid of it."""
         return self.segment is not None and self.segment.disk > min(self._segment_bytes // 2, _WORTH_DELETING)
+
+    @property
+    def is_doubtful(self) -> bool:
+        """Whether the open segment's file may hold more than is known of it.
+
+        A commit can fail and have happened all the same. What was tried, and then left in another way than to the disk,
+        must not be found there by the next owner: it is not read from a segment that is closed.
+        """
+        return self.segment is not None and self.segment.end < self._store.state.next_sequence
 
     def retire(self) -> None:
         """Close the segment for good.

@@ -150,8 +150,10 @@ class SimulatedProducer:
         self.flush()
         self._admission.close()
         if self._admission.shedding is not None:
-            self._admission.shedding.close()
-            self._admission.polling.run_all_deferred()
+            try:
+                self._admission.shedding.close()
+            finally:
+                self._admission.polling.run_all_deferred()
 
     def statistics(self) -> Statistics:
         """Return an immutable snapshot, as the real producer does."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 import subprocess
@@ -13,7 +14,21 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from kafka_throttle import DropOldest, Fixed, Policy, Producer, Rule, Spill, SpoolError, SpoolLocked, Throttle
+from kafka_throttle import (
+    Block,
+    DropOldest,
+    Fixed,
+    Policy,
+    Producer,
+    Reject,
+    Rejected,
+    Rule,
+    Spill,
+    SpoolError,
+    SpoolLocked,
+    Throttle,
+)
+from kafka_throttle._spool import Files
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -65,29 +80,119 @@ def test_flush_waits_for_ever_when_the_client_never_gives_a_record_up(bootstrap:
     producer.close()
 
 
-def test_what_the_client_has_is_delivered_though_the_disk_refuses(bootstrap: str, tmp_path: Path) -> None:
-    producer, reports = make(Spill(str(tmp_path / "spool")), bootstrap, **{"linger.ms": 300}), Reports()
+class Disk(Files):
+    """Refuses to commit as long as it is told to."""
+
+    refuses = False
+
+    def at(self, point: str) -> None:
+        if self.refuses and point == "before-commit":
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.fixture
+def disk(monkeypatch: pytest.MonkeyPatch) -> Disk:
+    """The disk of every spool that is opened."""
+    disk = Disk()
+    monkeypatch.setattr("kafka_throttle._spool.spool.Files", lambda: disk)
+    return disk
+
+
+REFUSED = r"^cannot write in .*: No space left on device$"
+
+
+@pytest.mark.parametrize("when", ["overload", "always"])
+@pytest.mark.parametrize("end", ["flush", "close"])
+def test_what_the_disk_refuses_is_delivered_from_memory_in_order(
+    bootstrap: str, tmp_path: Path, disk: Disk, when: str, end: str
+) -> None:
+    producer, reports = make(Spill(str(tmp_path), when=when, then=Reject()), bootstrap), Reports()
+    disk.refuses = True
+    accepted = []
+    for number in range(200):
+        with suppress(Rejected):
+            producer.produce("kept", b"%d" % number, b"key", on_delivery=reports)
+            accepted.append(b"%d" % number)
+
+    producer.flush(30) if end == "flush" else producer.close()
+
+    assert reports == [(None, value) for value in accepted]
+    now = producer.statistics()
+    assert (now.delivered, now.spooled, now.failed) == (len(accepted), 0, 0)
+    assert now.offered == sum(now.places().values())
+    producer.close()
+
+
+def test_what_was_sent_from_memory_is_not_sent_again_by_the_next_owner(
+    bootstrap: str, tmp_path: Path, disk: Disk
+) -> None:
+    producer, reports = make(Spill(str(tmp_path), then=Block(60)), bootstrap), Reports()
+    shedding: Any = producer.__admission__.shedding  # type: ignore[union-attr]
+    for number in range(300):
+        producer.produce("kept", b"%d" % number, b"key", on_delivery=reports)
+        if number % 50 == 0:
+            with suppress(SpoolError):
+                shedding.commit()
+            disk.refuses = not disk.refuses
+    disk.refuses = False
+    producer.close()
+
+    assert reports == [(None, b"%d" % number) for number in range(300)]
+    again = make(Spill(str(tmp_path)), bootstrap)
+    assert again.statistics().spooled == 0
+    again.close()
+
+
+@pytest.mark.parametrize("timeout", [0, None])
+def test_what_can_neither_be_sent_nor_put_on_disk_is_reported_at_close(
+    tmp_path: Path, disk: Disk, caplog: pytest.LogCaptureFixture, timeout: float | None
+) -> None:
+    producer = make(Spill(str(tmp_path)), **{"client.id": "closing", "message.timeout.ms": 300})
+    reports = Reports()
     producer.produce("kept", b"in the client", on_delivery=reports)
-    shutil.rmtree(tmp_path / "spool")
-    producer.produce("kept", b"on no disk")
+    disk.refuses = True
+    for value in (b"1", b"2", b"3"):
+        producer.produce("kept", value, on_delivery=reports)
 
-    with pytest.raises(SpoolError, match=r"cannot write in .*: No such file or directory"):
-        producer.flush(3)
+    with pytest.raises(SpoolError, match=REFUSED) as caught:
+        producer.close(timeout=timeout)
 
-    assert reports == [(None, b"in the client")]
-    with pytest.raises(SpoolError):
-        producer.close(timeout=0)
+    assert [value for _, value in reports[-3:]] == [b"1", b"2", b"3"]
+    words = (
+        "kafka_throttle: the producer was closed before this record was delivered, and the disk refuses it: "
+    )
+    assert {error.str() for error, _ in reports[-3:]} == {f"{words}{caught.value}"}
+    assert f"{caught.value}: 3 records were neither delivered nor put on disk" in caplog.messages
+    now = producer.statistics()
+    assert (now.state, now.spooled, now.failed + now.unknown, pumps()) == ("closed", 0, 4, [])
+    assert now.offered == sum(now.places().values())
 
 
-def test_the_client_is_closed_though_the_disk_refuses(tmp_path: Path) -> None:
-    producer = make(Spill(str(tmp_path / "spool")), **{"client.id": "closing"})
+def test_flush_says_what_the_disk_refuses_and_keeps_it(tmp_path: Path, disk: Disk) -> None:
+    producer = make(Spill(str(tmp_path)))
+    producer.produce("kept", b"in the client")
+    disk.refuses = True
+    producer.produce("kept", b"in memory")
+
+    with pytest.raises(SpoolError, match=REFUSED):
+        producer.flush(0.1)
+
+    assert producer.statistics().spooled == 1
+    disk.refuses = False
+    producer.close(timeout=0)
+    assert producer.statistics().spooled == 1
+
+
+def test_a_directory_that_has_gone_does_not_keep_the_client_from_being_closed(tmp_path: Path) -> None:
+    producer, reports = make(Spill(str(tmp_path / "spool")), **{"client.id": "closing"}), Reports()
     producer.produce("kept", b"in the client")
     shutil.rmtree(tmp_path / "spool")
-    producer.produce("kept", b"on no disk")
+    producer.produce("kept", b"on no disk", on_delivery=reports)
 
     with pytest.raises(SpoolError, match=r"cannot write in .*: No such file or directory"):
         producer.close(timeout=0)
 
+    assert [value for _, value in reports] == [b"on no disk"]
     assert (producer.statistics().state, pumps()) == ("closed", [])
 
 

@@ -1,16 +1,19 @@
 """Rules of every kind against a dumb model: one outcome for each record, order in each group, and nothing lost silently.
 
-The producer is the simulated one, which decides as the real one does. The model knows what was offered, what it saw
+Deliveries fail, disks refuse, processes die. The producer is the simulated one, which decides as the real one does. The model knows what was offered, what it saw
 handed to the client, and what it was told; it does not know how the facade decides.
 """
 
 from __future__ import annotations
 
+import errno
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -27,12 +30,26 @@ from kafka_throttle import (
     Rule,
     Sample,
     Spill,
+    SpoolError,
     Statistics,
     Throttle,
 )
+from kafka_throttle._spool import Files
 from kafka_throttle.testing import Outcome, SimulatedPath, SimulatedProducer, VirtualClock
 
 KEYS = (b"a", b"b", b"c", None)
+# After the last of them a commit has happened although it seems to have failed.
+REFUSALS = ("before-write", "after-write", "before-commit", "after-commit")
+
+
+class Disk(Files):
+    """Refuses at a point as long as it is told to."""
+
+    point: str | None = None
+
+    def at(self, point: str) -> None:
+        if point == self.point:
+            raise OSError(errno.ENOSPC, "No space left on device")
 
 
 class Observed(SimulatedProducer):
@@ -100,6 +117,9 @@ class Shedding(RuleBasedStateMachine):
         self.disturbed: set[bytes | None] = set()
         self.handed: list[tuple[bytes | None, int]] = []
         self.producers: list[Observed] = []
+        self.disk = Disk()
+        self.patch = pytest.MonkeyPatch()
+        self.patch.setattr("kafka_throttle._spool.spool.Files", lambda: self.disk)
 
     # ---- the system
 
@@ -107,10 +127,13 @@ class Shedding(RuleBasedStateMachine):
     def begin(self, data: st.DataObject, limit: int) -> None:
         self.limit = limit
         self.directory = self.root / "0"
-        self.policy = data.draw(policies(str(self.directory)))
+        self.policy = data.draw(self._policies(str(self.directory)))
         retry = isinstance(self._spill, Spill) and data.draw(st.booleans())
         self.on_failure = self._spill if retry else None
         self._start()
+
+    def _policies(self, directory: str) -> st.SearchStrategy[Policy]:
+        return policies(directory)
 
     @property
     def _spill(self) -> Spill | None:
@@ -130,6 +153,8 @@ class Shedding(RuleBasedStateMachine):
         self.rejected = 0
         self.reasons: set[str] = set()
         self.reports: dict[int, Any] = {}
+        self.handed_before = len(self.handed)
+        self.deliveries_failed = False
 
     # ---- what happens
 
@@ -169,12 +194,21 @@ class Shedding(RuleBasedStateMachine):
         outcome=st.sampled_from([Outcome.FAILED, Outcome.UNKNOWN, Outcome.REFUSED]), period=st.integers(2, 9)
     )
     def deliveries_fail(self, outcome: Outcome, period: int) -> None:
+        self.deliveries_failed = True
         self.disturbed.update(KEYS)  # what is sent again comes later than what was sent after it
         self.path.outcome_of = lambda number: outcome if number % period == 0 else Outcome.DELIVERED
 
     @rule()
     def deliveries_succeed(self) -> None:
         self.path.outcome_of = lambda _number: Outcome.DELIVERED
+
+    @rule(point=st.sampled_from(REFUSALS))
+    def disk_refuses(self, point: str) -> None:
+        self.disk.point = point
+
+    @rule()
+    def disk_works(self) -> None:
+        self.disk.point = None
 
     @rule()
     def purge(self) -> None:
@@ -191,8 +225,14 @@ class Shedding(RuleBasedStateMachine):
         shedding: Any = self.producer._admission.shedding
         spooled = shedding.ways[0].spools[0]
         if self._spill.commit == "group":
-            shedding.commit()
-        owed = {number_in(record.value) for _, record in (*spooled._ready, *spooled._failed)}
+            with suppress(SpoolError):
+                shedding.commit()
+        owed = {
+            number_in(record.value)
+            for sequence, record in (*spooled._ready, *spooled._failed)
+            if sequence < spooled.spool._writer.committed
+        }
+        self.disk.point = None
         self.incarnations += 1
         directory = self.root / str(self.incarnations)
         shutil.copytree(spooled.spool.directory, directory)
@@ -228,11 +268,19 @@ class Shedding(RuleBasedStateMachine):
             assert number > last.get(key, -1), f"{number} came after {last[key]} of the group {key!r}"
             last[key] = number
 
+    @invariant()
+    def nothing_is_sent_twice(self) -> None:
+        if hasattr(self, "producer") and not self.deliveries_failed:
+            handed = [number for _, number in self.handed[self.handed_before :]]
+            assert len(handed) == len(set(handed))
+
     def teardown(self) -> None:
         try:
             if hasattr(self, "producer"):
                 self._end()
         finally:
+            self.patch.undo()
+            self.disk.point = None
             for producer in self.producers:
                 shedding = producer._admission.shedding
                 if shedding is not None:
@@ -285,3 +333,24 @@ Shedding.TestCase.settings = settings(
     max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 TestShedding = Shedding.TestCase
+
+
+class RefusingDisk(Shedding):
+    """The same where records wait for a disk that refuses as often as it does not."""
+
+    def _policies(self, directory: str) -> st.SearchStrategy[Policy]:
+        return st.builds(
+            Spill, st.just(directory), when=st.sampled_from(["overload", "always"]), then=holders()
+        )
+
+    @rule(key=st.sampled_from(KEYS), count=st.integers(1, 60), point=st.sampled_from(REFUSALS))
+    def produce_what_is_refused(self, key: bytes | None, count: int, point: str) -> None:
+        self.disk_works()
+        self.produce(key, 8, count)
+        self.disk_refuses(point)
+        with suppress(SpoolError):
+            self.producer._admission.shedding.commit()  # type: ignore[union-attr]
+
+
+RefusingDisk.TestCase.settings = settings(Shedding.TestCase.settings, max_examples=60)
+TestRefusingDisk = RefusingDisk.TestCase

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -131,18 +132,185 @@ def test_what_cannot_be_committed_can_be_withdrawn(opened: Opener) -> None:
     assert spool.records == 2
 
 
+# ---- what the disk refuses is read from memory
+
+
+def refused(spool: Spool, files: Failing, values: list[bytes]) -> None:
+    """Append records, each to its chunk, that the disk refuses."""
+    files.point = "before-write"
+    for value in values:
+        spool._trouble = None
+        spool.append("t", None, value)
+        with pytest.raises(SpoolError):
+            spool.commit()
+
+
+def values(spool: Spool) -> list[bytes | None]:
+    return [record.value for record in spool.read(1000)]
+
+
 def test_reading_goes_on_while_writing_fails(opened: Opener) -> None:
     files = Failing()
     spool = opened(files=files)
-    spool.append("t")
+    spool.append("t", None, b"on disk")
     spool.commit()
-    spool.append("t")
-    files.point = "before-write"
-    assert [record.sequence for record in spool.read(10)] == [1]
-    with pytest.raises(SpoolError):
-        spool.read(10)
+    refused(spool, files, [b"in memory", b"as well"])
+    assert str(spool.trouble) == f"cannot write in {str(spool.directory)!r}: No space left on device"
+    assert (values(spool), values(spool), spool.waiting) == ([b"on disk", b"in memory", b"as well"], [], True)
     files.point = ""
-    assert drain(spool) == [2]
+
+
+def test_what_is_acknowledged_before_it_is_committed_never_goes_to_disk(
+    opened: Opener, directory: Path
+) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    refused(spool, files, [b"1", b"2"])
+    assert spool.acknowledge([record.sequence for record in spool.read(10)]) == 2
+    assert (spool.records, spool.payload_bytes, spool.uncommitted) == (0, 0, 0)
+    files.point = ""
+    spool.close()
+    assert {path.name for path in directory.iterdir()} == {"lock", "catalogue.db"}
+    again = opened()
+    assert (again.append("t", None, b"3"), values(again)) == (3, [b"3"])
+
+
+@pytest.mark.parametrize("done", [[1], [2], [1, 3]])
+def test_a_chunk_that_is_partly_done_when_the_disk_takes_it_is_partly_done_there(
+    opened: Opener, done: list[int]
+) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    files.point = "before-write"
+    for number in (1, 2, 3):
+        spool.append("t", None, b"%d" % number)
+    assert values(spool) == [b"1", b"2", b"3"]
+    assert spool.acknowledge(done) == len(done)
+    files.point = ""
+    spool.commit()
+    assert (spool.records, spool.acknowledge(done), spool.uncommitted) == (3 - len(done), 0, 0)
+    spool.close()
+    assert values(opened()) == [b"%d" % number for number in (1, 2, 3) if number not in done]
+
+
+def test_what_is_acknowledged_after_it_was_committed_is_removed_as_usual(
+    opened: Opener, directory: Path
+) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    refused(spool, files, [b"1", b"2"])
+    sequences = [record.sequence for record in spool.read(10)]
+    files.point = ""
+    spool.commit()
+    assert spool.acknowledge(sequences) == 2
+    spool.close()
+    assert {path.name for path in directory.iterdir()} == {"lock", "catalogue.db"}
+
+
+def test_a_commit_that_only_seemed_to_fail_brings_nothing_back_that_was_done(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t", None, b"0")
+    spool.commit()
+    files.point = "after-commit"
+    spool.append("t", None, b"1")
+    assert values(spool) == [b"0", b"1"]
+    spool.acknowledge([2])
+    files.point = ""
+    spool.close()
+    again = opened()
+    assert (values(again), again.lost_records, again.quarantined) == ([b"0"], 0, 0)
+
+
+def test_a_process_that_dies_then_leaves_nothing_that_looks_like_damage(
+    opened: Opener, directory: Path, tmp_path: Path
+) -> None:
+    files = Failing()
+    spool = opened(files=files, save_every=1)
+    spool.append("t", None, b"0")
+    spool.commit()
+    refused(spool, files, [b"1"])
+    spool.acknowledge([record.sequence for record in spool.read(10)][1:])
+    refused(spool, files, [b"2"])
+    spool._store.save()
+    copy = tmp_path / "copy"
+    shutil.copytree(directory, copy)
+    files.point = ""
+    again = opened(copy)
+    assert (values(again), again.quarantined, again.append("t", None, b"3")) == ([b"0"], 0, 3)
+    assert values(again) == [b"3"]
+
+
+def test_a_record_keeps_its_id_when_the_disk_takes_it_after_all(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    spool.append("t", None, b"0")
+    spool.commit()
+    refused(spool, files, [b"1", b"2"])
+    ids = [record.record_id for record in spool.read(10)]
+    spool.acknowledge([2])
+    files.point = ""
+    spool.commit()
+    spool.append("t", None, b"3")
+    spool.close()
+    again = opened()
+    assert [record.record_id for record in again.read(10)][:2] == [ids[0], ids[2]]
+
+
+def test_what_is_read_again_from_memory_is_what_is_not_done(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    refused(spool, files, [b"1", b"2"])
+    assert values(spool) == [b"1", b"2"]
+    spool.acknowledge([1])
+    spool.rewind()
+    assert values(spool) == [b"2"]
+    files.point = ""
+    spool.commit()
+    spool.rewind()
+    assert values(spool) == [b"2"]
+
+
+def test_a_disk_that_refuses_is_left_alone_for_a_moment(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    refused(spool, files, [b"1"])
+    files.point = ""
+    spool.read(10)
+    assert spool.trouble is not None
+    spool._retry_at = 0.0
+    spool.read(10)
+    assert spool.trouble is None
+
+
+def test_what_is_too_old_is_expired_from_memory_as_well(opened: Opener) -> None:
+    files, now = Failing(), [1000.0]
+    spool = opened(files=files, max_age=10, clock=lambda: now[0])
+    refused(spool, files, [b"1"])
+    now[0] += 11
+    assert (values(spool), [record.value for record in spool.expire(10)]) == ([], [b"1"])
+    assert (spool.acknowledge([1]), spool.records) == (1, 0)
+
+
+def test_what_is_done_gives_its_room_back(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files, max_bytes=256 << 10)
+    before = spool._room
+    refused(spool, files, [b"x" * 100_000])
+    spool.acknowledge([record.sequence for record in spool.read(10)])
+    files.point = ""
+    spool.commit()
+    assert spool._room == before - spool.disk_bytes
+
+
+def test_what_close_cannot_write_is_told_without_what_is_done(opened: Opener) -> None:
+    files = Failing()
+    spool = opened(files=files)
+    refused(spool, files, [b"1", b"2", b"3"])
+    spool.acknowledge([record.sequence for record in spool.read(2)][:1])
+    with pytest.raises(SpoolError, match=r"^cannot write in .*: No space left on device$"):
+        spool.close()
+    assert [record.value for record in spool.unwritten] == [b"2", b"3"]
 
 
 def append_somehow(spool: Spool, files: Failing) -> int:
