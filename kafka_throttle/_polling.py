@@ -76,12 +76,13 @@ class Polling:
 
         When another thread is at it, or the user, this is a pause instead, of `timeout` seconds at most.
         """
-        if self._client_poll is None or self.gate.in_client:
+        poll = self._client_poll
+        if poll is None or self.gate.in_client:
             return  # a callback, or a signal handler in the client's poll: one more poll would crash the client
-        if not self._serve(producer, timeout) and timeout > 0:
+        if not self._serve(poll, producer, timeout) and timeout > 0:
             time.sleep(min(timeout, _PAUSE))
 
-    def _serve(self, producer: Any, timeout: float) -> bool:
+    def _serve(self, poll: Callable[[Any, float], int], producer: Any, timeout: float) -> bool:
         """Poll the client, or return False when somebody else does."""
         if not self._lock.acquire(blocking=False):
             return False  # whose callbacks are deferred can be said of one thread only
@@ -90,7 +91,7 @@ class Polling:
             self.gate.deferring = get_ident()
             if self.gate.polling:
                 return False
-            self.gate.serve(self._client_poll, producer, timeout)
+            self.gate.serve(poll, producer, timeout)
             return True
         finally:
             self.gate.deferring = 0

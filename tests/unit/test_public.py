@@ -11,10 +11,11 @@ import pytest
 import kafka_throttle
 
 NAMES = {
+    "kafka_throttle.aio": {"AIOKafkaProducer", "Spilled"},
     "kafka_throttle": {
         "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "DeadLetter", "DeadLetterError",
         "DropNewest", "DropOldest", "Fixed", "ForkedProducerError", "LossNotApproved", "Policy", "Producer", "Reject",
-        "Rejected", "Rule", "Sample", "SerializingProducer", "Spill", "SpoolCorrupt",
+        "Rejected", "Rule", "Sample", "SerializingProducer", "Shed", "Spill", "SpoolCorrupt",
         "SpoolError", "SpoolFull", "SpoolLocked", "Statistics", "Throttle", "ThrottleError", "__version__",
     },
     "kafka_throttle.events": {
@@ -24,7 +25,7 @@ NAMES = {
     },
     "kafka_throttle.exceptions": {
         "CallbackReentryError", "ConfigurationError", "DeadLetterError", "ForkedProducerError", "LossNotApproved",
-        "Rejected", "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
+        "Rejected", "Shed", "SpoolCorrupt", "SpoolError", "SpoolFull", "SpoolLocked", "ThrottleError",
     },
     "kafka_throttle.policies": {
         "POLICIES", "Block", "DeadLetter", "DropNewest", "DropOldest", "Policy", "Reject", "Sample", "Spill",
