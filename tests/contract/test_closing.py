@@ -298,3 +298,34 @@ def test_statistics_can_be_read_after_close_and_count_what_stays_on_disk(
 
     now = producer.statistics()
     assert (now.spooled, now.offered, len(producer)) == (10, 10, 10)
+
+
+def test_what_is_lost_with_the_end_of_the_process_because_the_disk_refuses_is_logged(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _ENDS_WITH_A_DISK_THAT_REFUSES, str(tmp_path)],
+        check=True,
+        timeout=60,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert (
+        f"cannot write in {str(tmp_path)!r}: No space left on device: 3 records are lost with the end of the process\n"
+        in ended.stderr
+    )
+
+
+_ENDS_WITH_A_DISK_THAT_REFUSES = """
+import errno, sys
+from kafka_throttle import Fixed, Producer, Rule, Spill, Throttle
+from kafka_throttle._spool import Files
+
+throttle = Throttle(rules=[Rule("kept", Spill(sys.argv[1]))], limit=Fixed(1), burst=0)
+producer = Producer({"bootstrap.servers": "127.0.0.1:1", "log_level": 0}, throttle=throttle)
+
+def refuse(self, point):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+Files.at = refuse
+for _ in range(4):
+    producer.produce("kept", b"value")
+"""
