@@ -40,6 +40,7 @@ class TaskAdmission(Admission):
         self._loop = loop
         self._soon = False
         self._ticking = False
+        self._spare: tuple[int, int] | None = None
 
     def refuse_draining(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse a record after drain().
@@ -99,6 +100,10 @@ class TaskAdmission(Admission):
         if reason:
             self.refuse(args[0], args, dict(kwargs), reason, policy, self.clock() - started)
         self.line.enter()
+        if self._spare is not None and not len(self.line):
+            # The last of the line lets others follow; whoever came before its turn in the loop had to stand behind it.
+            self.gate.open(*self._spare, self.engine.path.record_bytes)
+            self._spare = None
 
     def tend_soon(self) -> None:
         """Look for room in the next round of the loop: some may have become free."""
@@ -125,7 +130,10 @@ class TaskAdmission(Admission):
         if line.waiting:
             rank = line.first_rank
             room = self.look(None, rank=rank)
-            line.grant(room.records - line.granted, rank=rank)
+            spare = room.records - line.granted
+            spare -= line.grant(spare, rank=rank)
+            alone = spare > 0 and not line.waiting
+            self._spare = (spare, room.bytes * spare // room.records) if alone else None
 
     def drain(self) -> None:
         """Refuse every record from now on, those that wait included."""

@@ -157,7 +157,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         if way is not None:
             return await self._offer_each(way, batch, topic, partition)
         gate, records = throttled.gate, batch.record_count()
-        if gate.left < records or (gate.held_back and not gate.passes(topic)):
+        if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
             waiting = throttled.admission.enter_live(topic, None, None)
             if waiting is not None:
                 await waiting
