@@ -331,9 +331,16 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     """aiokafka's accumulator with as many batches for a partition as are needed; see the module.
 
     Not constructed: `adopt` makes one of the accumulator that a producer has.
+
+    Attributes:
+        filled: Called when it has become crowded.
+        drained: Called when one has left that others were behind.
     """
 
     _meter: BatchMeter
+    _full: int
+    filled: Callable[[], None]
+    drained: Callable[[], None]
 
     @classmethod
     def adopt(cls, producer: AIOKafkaProducer, meter: BatchMeter) -> DeepAccumulator:
@@ -347,6 +354,12 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     def count_for(self, meter: BatchMeter) -> None:
         """Have a meter told of every batch from now on."""
         self._meter = meter
+        self._full = 0
+        self.filled = self.drained = _do_nothing
+
+    def crowded(self) -> bool:
+        """Return whether twice as many batches wait as the sender can take at once, one of each partition."""
+        return self._full >= len(self._batches) > 0
 
     async def add_message(
         self, tp: Any, key: Any, value: Any, timeout: float, timestamp_ms: Any = None, headers: Any = None
@@ -392,7 +405,18 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         raise copy.copy(self._exception)
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
+        if self._batches.get(tp):
+            self._full += 1
+            if self.crowded():
+                self.filled()
         return CountedBatch.adopt(super()._append_batch(builder, tp), self._meter)
+
+    def _pop_batch(self, tp: Any) -> Any:
+        batch = super()._pop_batch(tp)
+        if tp in self._batches:
+            self._full -= 1
+            self.drained()
+        return batch
 
     def _wake_sender(self) -> None:
         waiter = _waiter_of(self)
@@ -402,6 +426,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     def reenqueue(self, batch: Any) -> None:
         """Have a batch sent once more, unless `fail_all` came in between."""
         if not batch.future.done():
+            self._full += bool(self._batches.get(batch.tp))
             super().reenqueue(batch)
 
 

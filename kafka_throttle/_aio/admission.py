@@ -11,7 +11,9 @@ from kafka_throttle._gates.loop_gate import LIVE
 from kafka_throttle.policies import Block
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping
+
+    from kafka_throttle._core.engine import Room
 
 __all__ = ["TaskAdmission"]
 
@@ -31,6 +33,9 @@ class TaskAdmission(Admission):
         loop: The loop.
         *args: As for `Admission`.
         **kwargs: As for `Admission`.
+
+    Attributes:
+        crowded: Whether the client has work enough for a moment, so that it is better left to it than given more.
     """
 
     line: TaskLine
@@ -38,9 +43,11 @@ class TaskAdmission(Admission):
     def __init__(self, loop: asyncio.AbstractEventLoop, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, make_line=lambda: TaskLine(self.wake), **kwargs)
         self._loop = loop
+        self.crowded: Callable[[], bool] = bool
         self._soon = False
         self._ticking = False
         self._spare: tuple[int, int] | None = None
+        self._full_until = 0.0
 
     def refuse_draining(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse a record after drain().
@@ -65,7 +72,8 @@ class TaskAdmission(Admission):
             return None  # the client has the words for it
         rule = self.throttle.rule_for(topic)
         policy, rank, args = rule.policy, self.rank_of(rule), (topic, value, key)
-        if isinstance(policy, Block) and not self.draining and self.line.holds_back(rank):
+        if isinstance(policy, Block) and self.engine.begun and not self.draining:
+            # Even when there is room: a task that sends without a pause has to let the loop have its turn now and then.
             return self.stand(policy, rank, args)
         wait = self.admit(LIVE, args, {})
         return None if wait is None else self.stand(wait.policy, rank, args)
@@ -88,9 +96,11 @@ class TaskAdmission(Admission):
         started = self.clock()
         future = self._loop.create_future()
         self.line.join(future, started, policy.timeout, rank)
+        if started >= self._full_until:
+            self._tend_in_turn()
         if not self._ticking:
             self._ticking = True
-            self._loop.call_soon(self._tick)
+            self._loop.call_later(_TICK, self._tick)
         try:
             reason = await future
         except asyncio.CancelledError:
@@ -105,9 +115,21 @@ class TaskAdmission(Admission):
             self.gate.open(*self._spare, self.engine.path.record_bytes)
             self._spare = None
 
+    def look(self, producer: Any, size: int = 0, rank: int = 0) -> Room:
+        """Ask the engine for room, and remember for a moment when there is none."""
+        room = super().look(producer, size, rank)
+        if room.records < 1:
+            self._full_until = self.clock() + _TICK
+        return room
+
     def tend_soon(self) -> None:
         """Look for room in the next round of the loop: some may have become free."""
-        if self.line.waiting and not self._soon:
+        self._full_until = 0.0
+        if self.line.waiting:
+            self._tend_in_turn()
+
+    def _tend_in_turn(self) -> None:
+        if not self._soon:
             self._soon = True
             self._loop.call_soon(self._tend)
 
@@ -117,15 +139,20 @@ class TaskAdmission(Admission):
             self._loop.call_soon_threadsafe(self.tend_soon)
 
     def _tick(self) -> None:
-        line = self.line
-        line.expire(self.clock())
-        self._tend()
+        line, now = self.line, self.clock()
+        line.expire(now)
+        if now >= self._full_until:
+            self._look_for_room()  # even when the client is crowded: perhaps only one partition is stuck
         self._ticking = len(line) > 0
         if self._ticking:
             self._loop.call_later(_TICK, self._tick)
 
     def _tend(self) -> None:
         self._soon = False
+        if not self.crowded():
+            self._look_for_room()
+
+    def _look_for_room(self) -> None:
         line = self.line
         if line.waiting:
             rank = line.first_rank

@@ -82,7 +82,9 @@ class Throttled:
         self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
         handover.client = Client(producer, self._accumulator)
-        self._meter.reported = self.admission.tend_soon
+        self._meter.reported = self._accumulator.drained = self.admission.tend_soon
+        self._accumulator.filled = self.gate.close
+        self.admission.crowded = self._accumulator.crowded
         watch_requests(producer, self._meter, self.admission.note_throttle_time)
         register(self.admission, producer)
         if self._shedding is not None:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 __all__ = ["LIVE", "LoopGate"]
 
+# Bytes that may pass in one turn of the loop, in which nothing is sent: some batches of the default size.
+_TURN = 1 << 16
+
 LIVE: Any = object()
 """In the place of the producer: who asks hands the record over itself."""
 
@@ -87,8 +90,8 @@ class LoopGate:
             self.held_back = self._behind or self.free is not None
 
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the protocol's name
-        """Let so many records pass from now on, fewer when they would weigh more than `bytes`."""
-        self.left = max(0, min(records, int(bytes / record_bytes)))
+        """Let so many records pass from now on, fewer when they would weigh more than `bytes`, or more than one turn's."""
+        self.left = max(0, min(records, int(min(bytes, _TURN) / record_bytes)))
 
     def close(self) -> None:
         """Let nothing pass."""
