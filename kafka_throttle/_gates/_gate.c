@@ -37,6 +37,7 @@ typedef struct {
     long long ticket, edge, bytes, byte_edge;
     long long client_full, refused;
     unsigned long deferring; /* ident of the thread whose callbacks are put off, 0 when there is none */
+    unsigned long home;      /* ident of the only thread whose callbacks are not put off, 0 for all */
     PyCFunctionWithKeywords method; /* of forward_to, when it is a method written in C like the client's */
     PyCFunctionWithKeywords poll_method; /* of poll, in the same way */
     volatile unsigned long *producing; /* in the counter's memory, or idle below */
@@ -131,13 +132,20 @@ standin_defer(StandIn *self, PyObject *const *args, Py_ssize_t nargs)
     return done;
 }
 
+static int
+defers(Gate *self)
+{
+    unsigned long thread = self->deferring || self->home ? PyThread_get_thread_ident() : 0;
+    return thread && (self->deferring == thread || (self->home && self->home != thread));
+}
+
 static PyObject *
 standin_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject *kwnames)
 {
     StandIn *self = (StandIn *)callable;
     if (kwnames && PyTuple_GET_SIZE(kwnames))
         return PyErr_Format(PyExc_TypeError, "the stand-in for %R takes no keyword arguments", self->callback);
-    if (self->gate->deferring && self->gate->deferring == PyThread_get_thread_ident())
+    if (defers(self->gate))
         return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
     return call_marked(self->gate, CALLBACK, self->callback, args, nargsf, NULL);
 }
@@ -635,6 +643,7 @@ static PyMemberDef gate_members[] = {
     {"client_full", Py_T_LONGLONG, offsetof(Gate, client_full), Py_READONLY, "BufferErrors that the client raised."},
     {"refused", Py_T_LONGLONG, offsetof(Gate, refused), Py_READONLY, "Records the client refused with another error."},
     {"deferring", Py_T_ULONG, offsetof(Gate, deferring), 0, "Ident of the thread whose callbacks are deferred; 0: none."},
+    {"home", Py_T_ULONG, offsetof(Gate, home), 0, "Ident of the only thread whose callbacks are not deferred; 0: all."},
     {"deferred", Py_T_OBJECT_EX, offsetof(Gate, deferred), Py_READONLY, "Callbacks that wait for the user's poll."},
     {NULL},
 };

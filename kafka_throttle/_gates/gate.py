@@ -48,6 +48,7 @@ class Gate(Protocol):
         in_client: Whether this thread is inside a callback, or a call of the client that runs callbacks.
         polling: Whether a thread is inside a call of the client that runs callbacks.
         deferring: Ident of the thread whose callbacks are deferred; 0 for none.
+        home: Ident of the only thread whose callbacks are not deferred: that of an event loop; 0 for all.
         deferred: Calls that wait for the user's poll, each (callback, \*arguments).
     """
 
@@ -67,6 +68,7 @@ class Gate(Protocol):
     def deferred(self) -> deque[tuple[Any, ...]]: ...
 
     deferring: int
+    home: int
 
     def forward(self, producer: Any, /, *args: Any, **kwargs: Any) -> None:
         """Count one record and hand it to the client, whose errors pass through."""

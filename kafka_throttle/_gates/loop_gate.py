@@ -47,6 +47,7 @@ class LoopGate:
         "deferring",
         "free",
         "held_back",
+        "home",
         "left",
         "live",
     )
@@ -60,7 +61,7 @@ class LoopGate:
         self._handed = 0
         self._behind = False
         self.deferred = deferred
-        self.deferring = 0
+        self.deferring = self.home = 0
         self.left = self.live = 0
         self.free: set[str] | None = None
         self.held_back = False

@@ -47,6 +47,7 @@ class PureGate:
         "client_full",
         "deferred",
         "deferring",
+        "home",
         "only_errors",
         "refused",
     )
@@ -71,7 +72,7 @@ class PureGate:
         self._callbacks: list[int] = []
         self.deferred = deferred
         self._reported = self._report_taker()
-        self.deferring = 0
+        self.deferring = self.home = 0
         self.only_errors = False
         self.abandoned = False
         self.client_full = 0
@@ -235,7 +236,8 @@ class PureGate:
         _check_callable(callback)
 
         def standing_in(*args: Any) -> Any:
-            if self.deferring and self.deferring == get_ident():
+            ident = get_ident()
+            if self.deferring == ident or self.home not in (0, ident):
                 return self.deferred.append((callback, *args))
             return self.run(callback, *args)
 
@@ -268,7 +270,7 @@ class PureGate:
                 count_report(error, message)
                 if error is None and gate.only_errors:
                     return None
-                if gate.deferring == ident:
+                if gate.deferring == ident or gate.home not in (0, ident):
                     return gate.deferred.append((callback, error, message))
                 return callback(error, message)
             finally:
