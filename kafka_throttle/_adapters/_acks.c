@@ -37,6 +37,7 @@ typedef struct {
     volatile unsigned long producing;
     char padding[64 - sizeof(unsigned long)];
     atomic_int users; /* the Python object, and each client it counts for */
+    _Atomic(void *) client; /* the one that was constructed last, while it lives */
     atomic_llong acked, acked_bytes; /* every report, good or bad */
     atomic_llong failed, failed_bytes, unknown, unknown_bytes;
     atomic_llong requests, responses, response_time; /* microseconds */
@@ -55,6 +56,9 @@ static AddToConf conf_add_on_new;
 static AddToClient add_on_acknowledgement, add_on_request_sent, add_on_response_received, add_on_destroy;
 static int64_t (*message_latency)(const Record *);
 static int (*message_status)(const Record *);
+static void *(*main_queue)(void *client);
+static void (*io_event_enable)(void *queue, int fd, const void *payload, size_t size);
+static void (*queue_destroy)(void *queue);
 
 /* The counts that the client under construction on this thread will use. */
 static _Thread_local Counts *armed;
@@ -150,6 +154,7 @@ on_response_received(void *client, int socket, const char *broker, int32_t broke
 static int
 on_destroy(void *client, void *opaque)
 {
+    atomic_compare_exchange_strong(&((Counts *)opaque)->client, &client, NULL);
     release(opaque);
     return 0;
 }
@@ -168,8 +173,8 @@ on_new(void *client, const void *conf, void *opaque, char *error, size_t error_s
         return -1; /* RD_KAFKA_RESP_ERR_UNKNOWN */
     }
     atomic_fetch_add(&counts->users, 1);
-    if (add_on_destroy)
-        add_on_destroy(client, INTERCEPTOR_NAME, (void *)on_destroy, counts);
+    if (add_on_destroy && !add_on_destroy(client, INTERCEPTOR_NAME, (void *)on_destroy, counts))
+        atomic_store(&counts->client, client);
     return 0;
 }
 
@@ -312,6 +317,22 @@ counter_begin_window(AckCounter *self, PyObject *power)
     Py_RETURN_NONE;
 }
 
+/* The caller sees to it that the client is not destroyed meanwhile. */
+static PyObject *
+counter_ring(AckCounter *self, PyObject *descriptor)
+{
+    void *client = atomic_load(&self->counts->client), *queue;
+    long fd = PyLong_AsLong(descriptor);
+    if (fd == -1 && PyErr_Occurred())
+        return NULL;
+    if (!client)
+        Py_RETURN_FALSE;
+    queue = main_queue(client);
+    io_event_enable(queue, (int)fd, "", 1);
+    queue_destroy(queue); /* our reference to it */
+    Py_RETURN_TRUE;
+}
+
 static PyObject *
 counter_get_address(AckCounter *self, void *unused)
 {
@@ -338,6 +359,9 @@ static PyMethodDef counter_methods[] = {
     {"errors", (PyCFunction)counter_errors, METH_NOARGS, "errors() -> {error code: records}."},
     {"begin_window", (PyCFunction)counter_begin_window, METH_O,
      "begin_window(power): measure the delay of one record in 2**power, and forget the fastest request."},
+    {"ring", (PyCFunction)counter_ring, METH_O,
+     "ring(fd) -> whether the client lives, which then writes a byte there whenever it has something for poll() again; "
+     "-1: no more."},
     {NULL},
 };
 
@@ -360,8 +384,9 @@ static PyType_Spec counter_spec = {
 static PyObject *
 acks_bind(PyObject *module, PyObject *args)
 {
-    unsigned long long on_new_, on_ack, on_sent, on_response, on_gone, latency, status;
-    if (!PyArg_ParseTuple(args, "KKKKKKK:bind", &on_new_, &on_ack, &on_sent, &on_response, &on_gone, &latency, &status))
+    unsigned long long on_new_, on_ack, on_sent, on_response, on_gone, latency, status, queue, io_event, destroy;
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKK:bind", &on_new_, &on_ack, &on_sent, &on_response, &on_gone, &latency, &status,
+                          &queue, &io_event, &destroy))
         return NULL;
     conf_add_on_new = (AddToConf)(uintptr_t)on_new_;
     add_on_acknowledgement = (AddToClient)(uintptr_t)on_ack;
@@ -370,6 +395,9 @@ acks_bind(PyObject *module, PyObject *args)
     add_on_destroy = (AddToClient)(uintptr_t)on_gone;
     message_latency = (int64_t(*)(const Record *))(uintptr_t)latency;
     message_status = (int (*)(const Record *))(uintptr_t)status;
+    main_queue = (void *(*)(void *))(uintptr_t)queue;
+    io_event_enable = (void (*)(void *, int, const void *, size_t))(uintptr_t)io_event;
+    queue_destroy = (void (*)(void *))(uintptr_t)destroy;
     Py_RETURN_NONE;
 }
 

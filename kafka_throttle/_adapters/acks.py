@@ -37,6 +37,9 @@ _FUNCTIONS = (
     "rd_kafka_interceptor_add_on_destroy",
     "rd_kafka_message_latency",
     "rd_kafka_message_status",
+    "rd_kafka_queue_get_main",
+    "rd_kafka_queue_io_event_enable",
+    "rd_kafka_queue_destroy",
 )
 _WANTED_SAMPLES = 2000.0
 _PLUGINS = "plugin.library.paths"
@@ -91,6 +94,15 @@ class InterceptedAcks:
             yield
         finally:
             self.counter.disarm()
+
+    def ring(self, fd: int) -> bool:
+        """Have librdkafka write a byte to a descriptor whenever poll() has something to do again; -1: no more.
+
+        Returns:
+            Whether the client lives.
+        """
+        lives: bool = self.counter.ring(fd)
+        return lives
 
     def brief(self, gate: Gate) -> Reading:
         """Return the counters that every visit to the slow path needs."""
