@@ -37,8 +37,8 @@ class Polling:
 
     Args:
         gate: Knows what each thread is doing, and has the deferred calls.
-        client_poll: The client's poll, as a function of the producer and a timeout in seconds; None: others poll it, and
-            the facade has no need to.
+        client_poll: The client's poll, as a function of the producer and a timeout in seconds; None: an event loop polls
+            it, and runs what was deferred.
         clock: Monotonic seconds.
         client_id: For the words of errors.
 
@@ -173,7 +173,7 @@ class Polling:
         """Run what was deferred, in order; stop at the first exception, as the client's poll() does."""
         deferred = self.gate.deferred
         ran = 0
-        while deferred:
+        while deferred and self._client_poll is not None:
             callback, *arguments = deferred.popleft()
             ran += 1
             self.gate.run(callback, *arguments)
@@ -182,7 +182,7 @@ class Polling:
     def run_all_deferred(self) -> BaseException | None:
         """Run what was deferred to the end and return one exception, as the client's flush() does."""
         raised: BaseException | None = None
-        while self.gate.deferred:
+        while self.gate.deferred and self._client_poll is not None:
             try:
                 self.run_deferred()
             except Exception as error:  # noqa: BLE001 - flush serves the rest and raises one of them

@@ -84,16 +84,20 @@ class Producer(STOCK):
             super().__init__(*args, **kwargs) if kwargs else super().__init__(*args)
             return
         conf, resolved = config.resolve(throttle, {**(args[0] if args else {}), **kwargs}, os.environ)
-        if not resolved.enabled:
+        if resolved.enabled:
+            self.__begin__(conf, resolved, BlockingAdmission)
+        else:
             super().__init__(conf)
             self.__gate__ = next_in_line(Producer, type(self), "produce")
-            return
+
+    def __begin__(self, conf: dict[str, Any], resolved: Throttle, make_admission: Callable[..., Any]) -> None:
+        """Construct the client, with a gate in front."""
         meter = InterceptedAcks(_INTERCEPTORS) if _INTERCEPTORS else ReportedAcks()
         poll = next_in_line(Producer, type(self), "poll")
-        admission = BlockingAdmission(
+        admission = make_admission(
             resolved, ClientSettings.of(conf), meter, partial(_make_gate, type(self), meter, poll), poll
         )
-        if resolved.tracked:
+        if resolved.tracked and resolved.enabled:
             admission.shedding = _shedding(admission, conf)
         _stand_in(conf, admission)
         meter.prepare(conf, admission.gate)
@@ -103,7 +107,7 @@ class Producer(STOCK):
             super().__init__(conf)
             undo.pop_all()
         self.__admission__ = admission
-        self.__gate__ = admission.gate  # type: ignore[assignment]
+        self.__gate__ = admission.gate
         if isinstance(admission.gate, PureGate):
             self._take_shortcuts(admission.gate, poll)
         register(admission, self)
@@ -363,8 +367,8 @@ class _DeferringLogger:
         self.log = gate.stand_in(logger.log)
 
 
-def _at_edge(producer: Producer, *args: Any, **kwargs: Any) -> None:
-    producer.__admission__.at_edge(producer, *args, **kwargs)  # type: ignore[union-attr]
+def _at_edge(producer: Producer, *args: Any, **kwargs: Any) -> Any:
+    return producer.__admission__.at_edge(producer, *args, **kwargs)  # type: ignore[union-attr]
 
 
 def _make_gate(

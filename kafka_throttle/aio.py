@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kafka_throttle._aio.aiokafka_producer import AIOKafkaProducer
+    from kafka_throttle._aio.confluent_producer import AIOProducer
     from kafka_throttle._shedding.untold import Spilled
 
-__all__ = ["AIOKafkaProducer", "Spilled"]
+__all__ = ["AIOKafkaProducer", "AIOProducer", "Spilled"]
 
 _HOME = {
     "AIOKafkaProducer": "_aio.aiokafka_producer",
+    "AIOProducer": "_aio.confluent_producer",
     "Spilled": "_shedding.untold",
 }
 

@@ -76,7 +76,7 @@ class Shed(ThrottleError):
         reason: Why, in one word.
     """
 
-    def __init__(self, message: str, *, topic: str | None, policy: str, reason: str) -> None:
+    def __init__(self, message: object, *, topic: str | None, policy: str, reason: str) -> None:
         super().__init__(message)
         self.topic = topic
         self.policy = policy

@@ -9,6 +9,8 @@ from attrs import frozen
 from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle._core.limits import Bounds
+from kafka_throttle._records import ShedError
+from kafka_throttle.exceptions import Shed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,6 +19,8 @@ __all__ = [
     "MAY_BE_WRITTEN",
     "TRANSIENT",
     "ClientSettings",
+    "ShedHere",
+    "as_exception",
     "count_transient",
     "error_names",
     "is_refusal",
@@ -104,6 +108,17 @@ def is_refusal(error: BaseException) -> bool:
     if isinstance(error, KafkaException):
         return error.args[0].code() in _REFUSALS
     return isinstance(error, (TypeError, ValueError, OverflowError))
+
+
+class ShedHere(Shed, KafkaException):
+    """`Shed`, for those who expect the client's exception; its first argument is the error, as there."""
+
+
+def as_exception(error: KafkaError, message: Any) -> BaseException:
+    """Return the exception that the future of a record raises."""
+    if isinstance(error, ShedError):
+        return ShedHere(error, topic=message.topic(), policy=error.policy, reason=error.reason)
+    return KafkaException(error)
 
 
 def error_names(errors: Mapping[int, int]) -> dict[str, int]:

@@ -1,11 +1,15 @@
-"""Callers that wait are tasks: nobody works for the others, so the loop itself looks for room, while there is a line."""
+"""Callers that wait are tasks: nobody works for the others, so the loop itself looks for room, while there is a line.
+
+What a record has to wait for is a coroutine, for its caller to await.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 from kafka_throttle._admission import Admission
+from kafka_throttle._aio.keeper import Keeper
 from kafka_throttle._aio.line import TaskLine
 from kafka_throttle._gates.loop_gate import LIVE
 from kafka_throttle.policies import Block
@@ -14,6 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from kafka_throttle._core.engine import Room
+
+    from kafka_throttle._admission import Wait
+    from kafka_throttle._shedding.delivery import Delivery
+    from kafka_throttle._shedding.shedding import Shedding
+    from kafka_throttle._shedding.way import Way
 
 __all__ = ["TaskAdmission"]
 
@@ -36,6 +45,7 @@ class TaskAdmission(Admission):
 
     Attributes:
         crowded: Whether the client has work enough for a moment, so that it is better left to it than given more.
+        keeper: Does what may wait for the disk; None while no rule keeps or follows records.
     """
 
     line: TaskLine
@@ -48,6 +58,71 @@ class TaskAdmission(Admission):
         self._ticking = False
         self._spare: tuple[int, int] | None = None
         self._full_until = 0.0
+        self.keeper: Keeper | None = None
+
+    def keep(self, shedding: Shedding) -> None:
+        """Take what keeps, follows or gives up records; what may wait for the disk is done in a thread from now on."""
+        self.shedding = shedding
+        self.keeper = Keeper(shedding, self._loop, f"kafka_throttle-{self.settings.client_id}-disk")
+        for way in shedding.ways:
+            way.elsewhere = self._settle_elsewhere
+
+    def _settle_elsewhere(self, delivery: Delivery, error: Any, message: Any) -> None:
+        cast("Keeper", self.keeper).submit(delivery.put_off, error, message, self.gate.deferred)
+
+    # ---- the way of a record
+
+    def at_edge(self, producer: Any, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, None] | None:
+        """Have a record admitted; return None when that is done, else what its caller has to await.
+
+        Raises:
+            Rejected: The rule refuses the record.
+        """
+        way = self.way_of(args[0] if args else kwargs.get("topic"))
+        if way is not None:
+            return self.offer(way, producer, args, kwargs)
+        wait = self.admit(producer, args, kwargs)
+        return None if wait is None else self._stand_and_go(wait)
+
+    def way_of(self, topic: object) -> Way | None:
+        """Return the way of a topic's rule, or None when that only waits or refuses."""
+        if self.shedding is None or not isinstance(topic, str) or self.closed:
+            return None
+        return self.shedding.way_of(self.throttle.rule_for(topic))
+
+    def resolves_late(self, topic: object) -> bool:
+        """Return whether the future of a record of this topic waits for its delivery when the record is on disk."""
+        way = self.way_of(topic)
+        return way is not None and way.resolves_late
+
+    async def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Have a record taken by the client or by a link of its way, and wait for that as its rule says.
+
+        Raises:
+            Rejected: The rule refuses the record, or its patience is at its end.
+        """
+        self.refuse_draining(args, kwargs)
+        keeper = cast("Keeper", self.keeper)
+        wait = await keeper.offer(way, producer, args, kwargs)
+        if wait is None:
+            return
+        if wait.attempt is not None:
+            await keeper.persist(self, way, wait)
+        else:
+            await self._stand_and_go(wait)
+
+    async def _stand_and_go(self, wait: Wait) -> None:
+        """Stand in line until there is room, and hand the record over."""
+        since = self.clock()
+        while True:
+            await self.stand(wait.policy, wait.rank, wait.args, wait.kwargs, since)
+            try:
+                self.gate.forward(wait.producer, *wait.args, **wait.kwargs)
+            except (
+                BufferError
+            ):  # the client has reports that were not served yet: back to its place in the line
+                continue
+            return
 
     def refuse_draining(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Refuse a record after drain().
@@ -79,7 +154,12 @@ class TaskAdmission(Admission):
         return None if wait is None else self.stand(wait.policy, rank, args)
 
     async def stand(
-        self, policy: Block, rank: int, args: tuple[Any, ...], kwargs: Mapping[str, Any] = _NO_KEYWORDS
+        self,
+        policy: Block,
+        rank: int,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any] = _NO_KEYWORDS,
+        since: float | None = None,
     ) -> None:
         """Stand in line until there is room; the record has to be handed over before anything else is awaited.
 
@@ -88,12 +168,13 @@ class TaskAdmission(Admission):
             rank: Rank of the record's class of criticality.
             args: Topic, value, key and what else was given of the record.
             kwargs: The same by name.
+            since: Since when it waits, in seconds of the clock; None: from now on.
 
         Raises:
             Rejected: The policy's patience is at its end, or there is nothing to wait for any more.
         """
         self.gate.close()  # nobody overtakes
-        started = self.clock()
+        started = self.clock() if since is None else since
         future = self._loop.create_future()
         self.line.join(future, started, policy.timeout, rank)
         if started >= self._full_until:
@@ -167,7 +248,18 @@ class TaskAdmission(Admission):
         super().drain()
         self.line.dismiss("draining")
 
+    async def leave(self) -> None:
+        """Have nothing stand between a caller and the client any more, before that is closed."""
+        self.line.dismiss("closed")
+        self.drain()
+        if self.keeper is not None:
+            await self.keeper.run(_do_nothing)  # what was on its way to the disk is there then
+
     def close(self) -> None:
         """Take note that the client is closed."""
         super().close()
         self.line.dismiss("closed")
+
+
+def _do_nothing() -> None:
+    """Stand for the end of what was submitted before."""

@@ -112,7 +112,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         throttled = cast("Throttled", self._throttled)
         throttled.refuse_stopping()
         admission = throttled.admission
-        way = throttled.way_of(topic)
+        way = admission.way_of(topic)
         if way is not None and not (value is None and key is None):
             key_bytes, value_bytes = serialized(self, topic, key, value, headers)
             if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
@@ -137,7 +137,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         outcome = Outcome(future, throttled.deferred, as_exception, waits=way.resolves_late)
         args = (topic, value, key, -1 if partition is None else partition, outcome)
         kwargs = {"timestamp": timestamp_ms or 0, "headers": list(headers) if headers else None}
-        await throttled.offer(way, self, args, kwargs)
+        await throttled.admission.offer(way, self, args, kwargs)
         return future
 
     async def send_batch(self, batch: Any, topic: str, *, partition: int) -> asyncio.Future[Any]:
@@ -153,7 +153,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         if throttled is None:
             return await super().send_batch(batch, topic, partition=partition)  # type: ignore[no-any-return]
         throttled.refuse_stopping()
-        way = throttled.way_of(topic)
+        way = throttled.admission.way_of(topic)
         if way is not None:
             return await self._offer_each(way, batch, topic, partition)
         await asyncio.sleep(0)  # a task that makes batches without a pause keeps the sender from sending them

@@ -43,7 +43,6 @@ class Handover:
     Args:
         loop: The loop.
         meter: Told of records that never get into a batch.
-        report: Calls a callback with (error, result).
 
     Attributes:
         gate: Told when everything was handed over; set before the first record.
@@ -53,15 +52,9 @@ class Handover:
     gate: LoopGate
     client: Client
 
-    def __init__(
-        self,
-        loop: asyncio.AbstractEventLoop,
-        meter: BatchMeter,
-        report: Callable[[Any, Any, Any], None],
-    ) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, meter: BatchMeter) -> None:
         self._loop = loop
         self._meter = meter
-        self._report = report
         self._outgoing: deque[_Call] = deque()
         self._unknown: dict[str, list[_Call]] = {}
         self._woken = False
@@ -138,16 +131,16 @@ class Handover:
     def _done(self, callback: Callable[[Any, Any], object], future: asyncio.Future[Any]) -> None:
         problem = future.exception()
         if problem is None:
-            self._report(callback, None, future.result())
+            callback(None, future.result())
         else:
-            self._report(callback, as_kafka_error(problem), None)
+            callback(as_kafka_error(problem), None)
 
     def _lose(self, call: _Call, problem: BaseException) -> None:
         """Report a record that got into no batch."""
         error = as_kafka_error(problem, sent=False)
         self._meter.count_lost(call.size, error)
         if call.callback is not None:
-            self._report(call.callback, error, None)
+            call.callback(error, None)
 
 
 class Client:

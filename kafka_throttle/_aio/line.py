@@ -69,16 +69,21 @@ class TaskLine:
 
         Args:
             future: Resolved with the reason when the wait is over.
-            now: Seconds of the monotonic clock.
+            now: Since when it waits, in seconds of the monotonic clock: now, unless it had its turn before, in vain.
             timeout: Longest wait in seconds.
             rank: Rank of the record's class of criticality, 0 for the most important.
         """
         lane = self._lanes.get((rank, timeout))
         if lane is None:
             lane = self._lanes[rank, timeout] = deque()
-        self.last = now
         self._ident = get_ident()  # a loop may be made in one thread and run in another
-        lane.append((now, future))
+        if now >= self.last:
+            self.last = now
+            lane.append((now, future))
+        else:
+            lane.insert(
+                next((at for at, (since, _) in enumerate(lane) if since > now), len(lane)), (now, future)
+            )
         self._waiting += 1
         self._standing += 1
         if self._standing > 2 * self._waiting + _SWEEP:

@@ -23,9 +23,10 @@ class Outcome:
 
     Attributes:
         future: What the caller awaits.
+        waits: Whether the future of a record on disk waits for its delivery, and not only until it is committed.
     """
 
-    __slots__ = ("_as_exception", "_deferred", "_on_delivery", "_waits", "future")
+    __slots__ = ("_as_exception", "_deferred", "_on_delivery", "future", "waits")
 
     def __init__(
         self,
@@ -43,22 +44,22 @@ class Outcome:
             deferred: Runs calls on the loop.
             as_exception: Returns what the client raises for an error, given the message, too.
             on_delivery: The user's callback, called with (error, message) whatever becomes of the future.
-            waits: Whether the future of a record on disk waits for its delivery, and not only until it is committed.
+            waits: See the attribute.
         """
         self.future = future
         self._deferred = deferred
         self._as_exception = as_exception
         self._on_delivery = on_delivery
-        self._waits = waits
+        self.waits = waits
 
     @property
     def keeps(self) -> bool:
         """Whether it has to be called when a record that was committed to disk is delivered."""
-        return self._waits or self._on_delivery is not None
+        return self.waits or self._on_delivery is not None
 
     def committed(self, spilled: Spilled) -> None:
         """Take note, in any thread, that the record is on disk."""
-        if not self._waits:
+        if not self.waits:
             self._deferred.append((self._resolve, spilled))
 
     def _resolve(self, result: Any) -> None:

@@ -7,7 +7,7 @@ import math
 from contextlib import suppress
 from functools import partial
 from time import sleep
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import ProducerClosed
 
@@ -22,17 +22,14 @@ from kafka_throttle._adapters.aiokafka import (
 from kafka_throttle._aio.admission import TaskAdmission
 from kafka_throttle._aio.deferred import LoopDeferred
 from kafka_throttle._aio.handover import Client, Handover
-from kafka_throttle._aio.keeper import Keeper
 from kafka_throttle._gates.loop_gate import LoopGate
 from kafka_throttle._registry import register
-from kafka_throttle._shedding.delivery import Delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
     from kafka_throttle._aio.aiokafka_producer import AIOKafkaProducer
     from kafka_throttle._shedding.shedding import Shedding
-    from kafka_throttle._shedding.way import Way
     from kafka_throttle._throttle import Throttle
 
 __all__ = ["Throttled"]
@@ -63,7 +60,7 @@ class Throttled:
         self.stopping = False
         self.deferred = LoopDeferred(self._loop)
         self._meter = BatchMeter()
-        handover = Handover(self._loop, self._meter, self._report)
+        handover = Handover(self._loop, self._meter)
         self.gate = handover.gate = LoopGate(handover.put, self.deferred)
         self.admission = TaskAdmission(
             self._loop,
@@ -76,9 +73,8 @@ class Throttled:
         )
         self.admission.refusals.raises = RejectedHere
         self._shedding: Shedding | None = None
-        self._keeper: Keeper | None = None
         if throttle.tracked:
-            self._shedding, self._keeper = self._keep(throttle, conf_of(kwargs))
+            self._shedding = self._keep(throttle, conf_of(kwargs))
         self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
         handover.client = Client(producer, self._accumulator)
@@ -90,15 +86,15 @@ class Throttled:
         if self._shedding is not None:
             self._shedding.start(producer)
 
-    def _keep(self, throttle: Throttle, conf: dict[str, Any]) -> tuple[Shedding, Keeper]:
+    def _keep(self, throttle: Throttle, conf: dict[str, Any]) -> Shedding:
         """Prepare what keeps, follows or gives up records, which only some configurations need and pay the import of."""
         from kafka_throttle._shedding.check import check_client  # noqa: PLC0415
         from kafka_throttle._shedding.shedding import Shedding  # noqa: PLC0415
 
         check_client(conf, throttle)
-        shedding = self.admission.shedding = Shedding(self.admission, throttle, conf, None)
-        name = f"kafka_throttle-{self.admission.settings.client_id}-disk"
-        return shedding, Keeper(shedding, self._loop, name)
+        shedding = Shedding(self.admission, throttle, conf, None)
+        self.admission.keep(shedding)
+        return shedding
 
     # ---- the way of a record
 
@@ -110,37 +106,6 @@ class Throttled:
         """
         if self.stopping:
             raise ProducerClosed
-
-    def way_of(self, topic: object) -> Way | None:
-        """Return the way of a topic's rule, or None when that only waits or refuses."""
-        admission = self.admission
-        if self._shedding is None or not isinstance(topic, str) or admission.closed:
-            return None
-        return self._shedding.way_of(admission.throttle.rule_for(topic))
-
-    async def offer(self, way: Way, producer: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Have a record taken by aiokafka or by a link of its way, and wait for that as its rule says.
-
-        Raises:
-            Rejected: The rule refuses the record, or its patience is at its end.
-        """
-        self.admission.refuse_draining(args, kwargs)
-        keeper = cast("Keeper", self._keeper)
-        wait = await keeper.offer(way, producer, args, kwargs)
-        if wait is None:
-            return
-        if wait.attempt is not None:
-            await keeper.persist(self.admission, way, wait)
-            return
-        await self.admission.stand(wait.policy, wait.rank, wait.args, wait.kwargs)
-        self.gate.forward(producer, *wait.args, **wait.kwargs)
-
-    def _report(self, callback: Any, error: Any, result: Any) -> None:
-        """Tell a callback what became of its record, on the loop; what that means for the disk is done in a thread."""
-        if error is None or self._keeper is None or not isinstance(callback, Delivery):
-            callback(error, result)
-        else:
-            self._keeper.submit(callback.put_off, error, result, self.deferred)
 
     # ---- the end
 
@@ -206,10 +171,11 @@ class Throttled:
             left = _MOMENT if timeout is None else deadline - clock()
             await self._end_client(stop_client, left)
         finally:
-            if self._shedding is not None and self._keeper is not None:
-                await self._keeper.run(_do_nothing)  # what is left to be told is told there
+            keeper = self.admission.keeper
+            if self._shedding is not None and keeper is not None:
+                await keeper.run(_do_nothing)  # what is left to be told is told there
                 raised = await self._in_thread(_caught, self._shedding.close)
-                self._keeper.close()
+                keeper.close()
             self.deferred.run()
         if raised is not None:
             raise raised

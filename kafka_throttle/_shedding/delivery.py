@@ -36,8 +36,10 @@ class Delivery:
         return self.way.default_callback if callback is None else callback
 
     def __call__(self, error: Any, message: Any) -> None:
-        """Take the report in the user's own poll() or flush()."""
-        if self.way.settle(self, error):
+        """Take the report in the user's own poll() or flush(), or on an event loop."""
+        if error is not None and self.way.elsewhere is not None:
+            self.way.elsewhere(self, error, message)
+        elif self.way.settle(self, error):
             callback = self._callback
             if callback is not None:
                 callback(error, message)

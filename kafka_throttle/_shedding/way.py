@@ -76,6 +76,8 @@ class Way:
         passing: Topics that may pass the gate while nothing waits.
         coming: Records that are about to be offered, in another thread.
         resolves_late: Whether the future of a record on disk waits for its delivery.
+        elsewhere: Takes (delivery, error, message) of a failed record to where what it means for the disk can be done; None:
+            that is done where the report comes.
     """
 
     def __init__(
@@ -117,6 +119,7 @@ class Way:
         self.keepers: list[Spooled | Held] = [*self.spools, *self.helds]
         self.passing: set[str] = set()
         self.coming = 0
+        self.elsewhere: Callable[[Delivery, Any, Any], None] | None = None
         self.resolves_late = any(spooled.policy.resolve == "delivery" for spooled in self.spools)
 
     def _links_of(self, policy: Policy) -> list[Any]:
