@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._adapters.acks import InterceptedAcks
 
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 __all__ = ["LoopPoller", "Poller", "ThreadPoller", "make_poller"]
 
 _PIPE = 4096
+# So many reports take less than a millisecond.
+_PORTION = 256
 # The thread polls for so long, in seconds, before it looks whether it is wanted still.
 _SLICE = 0.1
 
@@ -87,6 +89,8 @@ class LoopPoller(Poller):
     def __init__(self, client: LoopClient, loop: asyncio.AbstractEventLoop, meter: InterceptedAcks) -> None:
         super().__init__(client, loop)
         self._meter = meter
+        self._gate: Any = client.admission.gate
+        self._gate.pause = meter.counter.pause
         self._soon = self._stopped = False
         self._reader, self._writer = os.pipe()
         try:
@@ -112,11 +116,14 @@ class LoopPoller(Poller):
         if self._client.deferred:  # what was reported before comes first
             self._poll_soon()
             return
+        self._gate.budget = _PORTION
         try:
             served = self._client.poll(0)
-        except BaseException:  # an interrupt: librdkafka does not ring again for what it has still
+        except BaseException:  # an interrupt
             self._poll_soon()
             raise
+        if not self._gate.budget:  # librdkafka does not ring again for what it has still
+            self._poll_soon()
         self._count(served)
 
     def _poll_soon(self) -> None:
