@@ -17,9 +17,8 @@ from kafka_throttle.policies import Block
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping
 
-    from kafka_throttle._core.engine import Room
-
     from kafka_throttle._admission import Wait
+    from kafka_throttle._core.engine import Room
     from kafka_throttle._shedding.delivery import Delivery
     from kafka_throttle._shedding.shedding import Shedding
     from kafka_throttle._shedding.way import Way

@@ -52,15 +52,22 @@ class LoopClient(Producer):
         if not throttle.enabled:
             self.admission.gate.open(_WIDE, _WIDE, 1.0)
 
-    def end(self, timeout: float | None, others: Collection[Future[Any]]) -> None:
-        """Close as close() does, when other threads have left the client.
+    @property
+    def outstanding(self) -> int:
+        """Records and events that the client has."""
+        return super(Producer, self).__len__()
 
-        Args:
-            timeout: As for close().
-            others: What other threads do in the client.
-        """
-        if timeout is not None and others and self.flush(timeout):
-            self.purge()
-            self.flush(_MOMENT)
+    def send(self, seconds: float) -> int:
+        """Have the client send what it has without lingering, and wait for reports, so many seconds at most."""
+        left: int = self.admission.polling.call("flush", super(Producer, self).flush, seconds)
+        return left
+
+    def give_up(self) -> None:
+        """Give up what the client has, and have that reported."""
+        self.purge()
+        self.send(_MOMENT)
+
+    def end(self, others: Collection[Future[Any]]) -> None:
+        """Close, when other threads have left the client: what it has still is given up."""
         wait(others)
-        self.close(timeout=timeout)
+        self.close(timeout=0)

@@ -14,10 +14,7 @@ From produce() to the outcome of a record:
 from __future__ import annotations
 
 import asyncio
-import math
 import os
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException
@@ -27,26 +24,21 @@ from kafka_throttle import config
 from kafka_throttle._adapters.confluent import as_exception
 from kafka_throttle._adapters.instrumented import STOCK
 from kafka_throttle._aio.callbacks import Callbacks
+from kafka_throttle._aio.calls import Calls
 from kafka_throttle._aio.client import LoopClient
+from kafka_throttle._aio.flushing import TaskFlushing
 from kafka_throttle._aio.outcome import Outcome
 from kafka_throttle._aio.polling import make_poller
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from concurrent.futures import Executor, Future
+    from concurrent.futures import Executor
 
     from kafka_throttle._aio.polling import Poller
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.statistics import Statistics
 
 __all__ = ["AIOProducer"]
-
-# flush() looks this often, in seconds, at those who wait for room.
-_LOOK = 0.002
-# So long, in seconds, is a thread in the client's flush() at a time: whoever waits for it may be cancelled.
-_SLICE = 0.5
-# What the client does not end by itself gets so many seconds.
-_MOMENT = 1.0
 
 
 class AIOProducer(StockProducer):
@@ -95,10 +87,10 @@ class AIOProducer(StockProducer):
         self._callbacks = Callbacks(self._loop, conf)
         self._client = client = LoopClient(conf, resolved, self._loop)
         self._admission, self._deferred, self._hand_over = client.admission, client.deferred, client.produce
-        self._owns_executor = executor is None
-        self.executor = ThreadPoolExecutor(max_workers) if executor is None else executor
-        self._calls: set[Future[Any]] = set()
         self._poller = make_poller(client, self._loop)
+        self._calls = Calls(client, self._poller, self._loop, executor, max_workers)
+        self._flushing = TaskFlushing(self._admission, self._loop, self._calls.flush)
+        self.executor = self._calls.executor
 
     async def produce(
         self,
@@ -158,7 +150,7 @@ class AIOProducer(StockProducer):
         """
         self._refuse_closed()
         served = await self._poller.wait(None if timeout < 0 else timeout)
-        await self._told()
+        await self._calls.told()
         return served
 
     async def flush(self, timeout: float = -1) -> int:
@@ -172,30 +164,7 @@ class AIOProducer(StockProducer):
             Records that are left.
         """
         self._refuse_closed()
-        return await self._flush(timeout)
-
-    async def _flush(self, timeout: float) -> int:
-        clock = self._admission.clock
-        deadline = math.inf if timeout < 0 else clock() + timeout
-        await self._let_pass(deadline)
-        most = _SLICE if self._admission.shedding is None else math.inf
-        while True:
-            seconds = max(0.0, min(most, deadline - clock()))
-            left: int = await self._serve(self._client.flush, -1 if seconds == math.inf else seconds)
-            if not left or clock() >= deadline or most == math.inf:
-                return left + len(self._admission.line)
-
-    async def _let_pass(self, deadline: float) -> None:
-        """Wait until everybody who waits for room now has had their turn."""
-        line = self._admission.line
-        last = line.last
-        while not line.passed(last) and self._admission.clock() < deadline:
-            await asyncio.sleep(_LOOK)
-
-    async def _told(self) -> None:
-        """Wait until everything is told that was reported."""
-        while self._deferred:
-            await asyncio.sleep(0)
+        return await self._flushing.flush(None if timeout < 0 else timeout)
 
     async def drain(self, timeout: float = -1) -> int:
         """Refuse new records, and wait until everything is delivered that was accepted.
@@ -210,39 +179,25 @@ class AIOProducer(StockProducer):
         """
         self._refuse_closed()
         self._admission.drain()
-        return await self._flush(timeout)
+        return await self.flush(timeout)
 
     async def purge(self, *args: Any, **kwargs: Any) -> None:
         """Give up what the client has, and what is held in memory: see the client's purge. What is on disk stays."""
         await self._call(self._client.purge, *args, **kwargs)
 
-    async def _serve(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a call that serves callbacks, in a thread; when this returns they have run, on the loop."""
-        self._poller.pause()
-        try:
-            result = await self._call(call, *args, **kwargs)
-        finally:
-            self._poller.resume()
-        await self._told()
-        return result
-
     async def _call(self, blocking_task: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """Make a call that waits in the client, in a thread."""
         self._refuse_closed()
-        call = self.executor.submit(partial(blocking_task, *args, **kwargs))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
-        return await asyncio.wrap_future(call)
+        return await self._calls.make(blocking_task, *args, **kwargs)
 
     async def commit_transaction(self, *args: Any) -> None:
         """Send what is left, and commit: see the client's commit_transaction."""
         await self.flush(*args)
-        await self._serve(self._client.commit_transaction, *args)
+        await self._calls.make_polling(self._client.commit_transaction, *args)
 
     async def abort_transaction(self, *args: Any) -> None:
         """Send what is left, and abort: see the client's abort_transaction."""
         await self.flush(*args)
-        await self._serve(self._client.abort_transaction, *args)
+        await self._calls.make_polling(self._client.abort_transaction, *args)
 
     # ---- the end
 
@@ -262,25 +217,14 @@ class AIOProducer(StockProducer):
         await asyncio.shield(self._closing)
 
     async def _close(self, timeout: float | None) -> None:
-        clock = self._admission.clock
-        deadline = math.inf if timeout is None else clock() + timeout
-        await self._let_pass(deadline)
-        await self._admission.leave()
-        left = None if timeout is None else max(0.0, deadline - clock())
-        # Not in the executor, whose threads may all be inside the client.
-        thread = ThreadPoolExecutor(1)
-        self._poller.pause()
-        ending = self._loop.run_in_executor(thread, self._client.end, left, frozenset(self._calls))
         try:
-            await asyncio.wait({ending}, timeout=None if left is None else left + 2 * _MOMENT)
+            await self._flushing.flush_to_close(timeout)
+            await self._admission.leave()
+            await self._calls.end()
         finally:
-            thread.shutdown(wait=False)
             self._poller.stop()
             self._deferred.run()
-            if self._owns_executor:
-                self.executor.shutdown(wait=False)
-        if ending.done():
-            ending.result()
+            self._calls.close()
 
     def _refuse_closed(self) -> None:
         if self._is_closed:

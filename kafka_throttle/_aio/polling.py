@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from kafka_throttle._adapters.acks import InterceptedAcks
 
@@ -31,7 +31,7 @@ _SLICE = 0.1
 
 
 class Poller:
-    """Polls one client. `pause` and `resume` go around what serves callbacks elsewhere, so that they keep their order.
+    """Polls one client. `pause` and `resume` go around what polls elsewhere, so that callbacks keep their order.
 
     Args:
         client: The client.
@@ -44,6 +44,11 @@ class Poller:
         self._paused = 0
         self._served = 0
         self._waiting: list[asyncio.Future[None]] = []
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something that was reported and not told."""
+        return bool(self._client.deferred)
 
     def pause(self) -> None:
         """Do not poll."""
@@ -89,7 +94,7 @@ class LoopPoller(Poller):
     def __init__(self, client: LoopClient, loop: asyncio.AbstractEventLoop, meter: InterceptedAcks) -> None:
         super().__init__(client, loop)
         self._meter = meter
-        self._gate: Any = client.admission.gate
+        self._gate = cast("Any", client.admission.gate)  # a compiled one, where there are interceptors
         self._gate.pause = meter.counter.pause
         self._soon = self._stopped = False
         self._reader, self._writer = os.pipe()
@@ -102,6 +107,16 @@ class LoopPoller(Poller):
             raise
         meter.ring(self._writer)
         self._poll_soon()  # it may have had something to say before
+
+    @property
+    def busy(self) -> bool:
+        """Whether there is something that was reported and not told."""
+        return self._soon or bool(self._client.deferred)
+
+    def pause(self) -> None:
+        """Do not poll; what others poll ends with the first report, and leaves the rest to this one."""
+        super().pause()
+        self._gate.budget = 1
 
     def _answer(self) -> None:
         with suppress(BlockingIOError):
@@ -134,7 +149,7 @@ class LoopPoller(Poller):
     def resume(self) -> None:
         """Go on, with what has come meanwhile."""
         super().resume()
-        if not self._stopped:
+        if not (self._paused or self._stopped):
             self._poll_soon()
 
     def stop(self) -> None:

@@ -6,7 +6,6 @@ import asyncio
 import math
 from contextlib import suppress
 from functools import partial
-from time import sleep
 from typing import TYPE_CHECKING, Any
 
 from aiokafka.errors import ProducerClosed
@@ -21,6 +20,7 @@ from kafka_throttle._adapters.aiokafka import (
 )
 from kafka_throttle._aio.admission import TaskAdmission
 from kafka_throttle._aio.deferred import LoopDeferred
+from kafka_throttle._aio.flushing import TaskFlushing
 from kafka_throttle._aio.handover import Client, Handover
 from kafka_throttle._gates.loop_gate import LoopGate
 from kafka_throttle._registry import register
@@ -36,8 +36,6 @@ __all__ = ["Throttled"]
 
 # What aiokafka does not end by itself gets so many seconds.
 _MOMENT = 0.1
-# flush() looks this often, in seconds, at those who wait for room.
-_LOOK = 0.002
 
 
 class Throttled:
@@ -78,6 +76,7 @@ class Throttled:
         self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
         handover.client = Client(producer, self._accumulator)
+        self._flushing = TaskFlushing(self.admission, self._loop, partial(_flush_client, self._accumulator))
         self._meter.reported = self._accumulator.drained = self.admission.tend_soon
         self._accumulator.filled = self.gate.close
         self.admission.crowded = self._accumulator.crowded
@@ -111,43 +110,7 @@ class Throttled:
 
     async def flush(self, seconds: float | None) -> int:
         """Wait until nothing is left of what was accepted before; return the records that are."""
-        admission, clock = self.admission, self.admission.clock
-        patience = admission.settings.message_timeout if seconds is None else seconds
-        deadline = clock() + patience
-        acked = -1
-        while True:
-            left = await self._flush_once(max(0.0, deadline - clock()))
-            before, acked = acked, self._meter.brief(self.gate).acked
-            if not left or seconds is not None or acked == before:
-                return left
-            deadline = clock() + patience  # they move: its patience begins anew
-
-    async def _flush_once(self, seconds: float) -> int:
-        admission, clock = self.admission, self.admission.clock
-        deadline = clock() + seconds
-        last = admission.line.last
-        while not admission.line.passed(last) and clock() < deadline:
-            await asyncio.sleep(_LOOK)
-        await self._within(self._accumulator.flush(), deadline - clock())
-        if self._shedding is not None and self._shedding.kept:
-            await self._in_thread(
-                self._shedding.flush, max(0.0, deadline - clock()), partial(_sleep, admission)
-            )
-            await self._within(self._accumulator.flush(), deadline - clock())
-        return self._left()
-
-    def _left(self) -> int:
-        now = self.admission.statistics()
-        return now.held + now.spooled + now.in_flight + now.waiting
-
-    async def _within(self, work: Coroutine[Any, Any, Any], seconds: float) -> bool:
-        """Do something for so many seconds at most, and return whether it has ended."""
-        task = self._loop.create_task(work)
-        try:
-            done, _ = await asyncio.wait({task}, timeout=max(0.0, seconds))
-        finally:
-            task.cancel()
-        return bool(done)
+        return await self._flushing.flush(seconds)
 
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do what blocks in a thread of its own: the keeper's has to stay free for what it waits for."""
@@ -159,10 +122,7 @@ class Throttled:
         self.gate.close()
         clock = self.admission.clock
         deadline = math.inf if timeout is None else clock() + timeout
-        if self._shedding is None or timeout is not None:
-            await self.flush(timeout)
-        else:
-            await self._flush_to_close()
+        await self._flushing.flush_to_close(timeout)
         self.admission.close()
         raised: BaseException | None = None
         try:
@@ -179,11 +139,6 @@ class Throttled:
             self.deferred.run()
         if raised is not None:
             raise raised
-
-    async def _flush_to_close(self) -> None:
-        await self._flush_once(self.admission.settings.message_timeout)
-        if self._shedding is not None and self._shedding.kept:
-            await self._in_thread(self._shedding.flush_to_close, partial(_sleep, self.admission))
 
     async def _end_client(self, stop_client: Callable[[], Coroutine[Any, Any, None]], seconds: float) -> None:
         """Stop aiokafka, which by itself may wait for ever, for batches and for responses."""
@@ -205,11 +160,14 @@ class Throttled:
             stopping.exception()  # what comes of being torn down
 
 
-def _sleep(admission: TaskAdmission, seconds: float) -> int:
-    """Stand in for a client's flush, in a thread: the loop does the work meanwhile."""
-    sleep(seconds)
-    now = admission.statistics()
-    return now.in_flight + now.waiting
+async def _flush_client(accumulator: DeepAccumulator, seconds: float) -> int:
+    """Wait until aiokafka has sent what it has; the statistics know what is left."""
+    task = asyncio.ensure_future(accumulator.flush())
+    try:
+        await asyncio.wait({task}, timeout=None if seconds == math.inf else max(0.0, seconds))
+    finally:
+        task.cancel()
+    return 0
 
 
 def _caught(work: Callable[[], None]) -> BaseException | None:

@@ -146,14 +146,14 @@ standin_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject 
     StandIn *self = (StandIn *)callable;
     if (kwnames && PyTuple_GET_SIZE(kwnames))
         return PyErr_Format(PyExc_TypeError, "the stand-in for %R takes no keyword arguments", self->callback);
-    if (defers(self->gate))
-        return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
     if (self->gate->budget && !--self->gate->budget && self->gate->pause) {
         PyObject *done = PyObject_CallNoArgs(self->gate->pause);
         if (!done)
             return NULL;
         Py_DECREF(done);
     }
+    if (defers(self->gate))
+        return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
     return call_marked(self->gate, CALLBACK, self->callback, args, nargsf, NULL);
 }
 

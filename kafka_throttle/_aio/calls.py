@@ -1,0 +1,124 @@
+"""`Calls`: the calls of an `AIOProducer` that wait in its client, made in threads."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
+
+    from kafka_throttle._aio.client import LoopClient
+    from kafka_throttle._aio.polling import Poller
+
+__all__ = ["Calls"]
+
+# A thread is in the client's flush() for so long at a time, in seconds: whoever waits for it may be cancelled.
+_SLICE = 0.5
+# A client whose records are all done gets so many seconds when others still wait in it.
+_MOMENT = 1.0
+
+
+class Calls:
+    """Makes them.
+
+    Args:
+        client: The client.
+        poller: Who polls it, but for the time in which others do.
+        loop: The loop.
+        executor: The application's threads; None: some of its own.
+        max_workers: How many those are.
+
+    Attributes:
+        executor: The threads.
+    """
+
+    def __init__(
+        self,
+        client: LoopClient,
+        poller: Poller,
+        loop: asyncio.AbstractEventLoop,
+        executor: Executor | None,
+        max_workers: int,
+    ) -> None:
+        self.executor = ThreadPoolExecutor(max_workers) if executor is None else executor
+        self._owns_executor = executor is None
+        # The threads above may all be waiting, for other things.
+        self._flusher = ThreadPoolExecutor(1)
+        self._client = client
+        self._poller = poller
+        self._loop = loop
+        self._made: set[Future[Any]] = set()
+
+    async def make(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Make a call that polls nothing."""
+        return await asyncio.wrap_future(self._submit(self.executor, partial(call, *args, **kwargs)))
+
+    async def make_polling(self, call: Callable[..., Any], *args: Any) -> Any:
+        """Make a call that polls; when this returns everything is told that was reported."""
+        return await self._poll_elsewhere(self.executor, partial(call, *args))
+
+    async def _poll_elsewhere(self, executor: Executor, call: Callable[[], Any]) -> Any:
+        self._poller.pause()
+        called = self._submit(executor, call)
+        called.add_done_callback(self._resume)  # and not as soon as nobody waits for it any more
+        result = await asyncio.wrap_future(called)
+        await self.told()
+        return result
+
+    def _submit(self, executor: Executor, call: Callable[[], Any]) -> Future[Any]:
+        called = executor.submit(call)
+        self._made.add(called)
+        called.add_done_callback(self._made.discard)
+        return called
+
+    def _resume(self, called: Future[Any]) -> None:
+        del called
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._poller.resume)
+
+    async def told(self) -> None:
+        """Wait until everything is told that was reported."""
+        while self._poller.busy:
+            await asyncio.sleep(0)
+
+    async def flush(self, seconds: float) -> int:
+        """Have the client send what it has without lingering, and wait until it is delivered.
+
+        Args:
+            seconds: Longest wait.
+
+        Returns:
+            Records and events that the client has still.
+        """
+        client, clock = self._client, self._loop.time
+        deadline = clock() + seconds
+        while client.outstanding and (left := deadline - clock()) > 0:
+            await self._poll_elsewhere(self._flusher, partial(client.send, min(_SLICE, left)))
+        return client.outstanding
+
+    async def end(self) -> None:
+        """Close the client, and give up what it has.
+
+        Raises:
+            SpoolError: Something could not be put on disk; the client is closed all the same.
+        """
+        others = frozenset(self._made)
+        if others and self._client.outstanding:
+            await self._poll_elsewhere(self._flusher, self._client.give_up)
+        self._poller.pause()
+        ending = self._loop.run_in_executor(self._flusher, self._client.end, others)
+        # Where somebody else is still waiting in it, it is left to itself: its records are done.
+        await asyncio.wait({ending}, timeout=_MOMENT if others else None)
+        if ending.done():
+            ending.result()
+
+    def close(self) -> None:
+        """Let the threads end with what they do now."""
+        self._flusher.shutdown(wait=False)
+        if self._owns_executor:
+            self.executor.shutdown(wait=False)
