@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
-# A thread is in the client's flush() for so long at a time, in seconds: whoever waits for it may be cancelled.
-_SLICE = 0.5
+# A thread is in the client's flush() for so long at a time, in seconds. Whoever waits for it may be cancelled; and from
+# 0.2 s on, the client goes on although it was told to leave the other reports to the loop.
+_SLICE = 0.15
 # A client whose records are all done gets so many seconds when others still wait in it.
 _MOMENT = 1.0
 
