@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from kafka_throttle._throttle import Throttle
     from kafka_throttle.statistics import Statistics
 
-__all__ = ["Producer", "SerializingProducer"]
+__all__ = ["SWITCHED_OFF", "Producer", "SerializingProducer"]
 
+SWITCHED_OFF = "no statistics: kafka_throttle is switched off for this producer (enabled=False)"
 _INTERCEPTORS = interceptors()
 _CALLBACKS = ("error_cb", "stats_cb", "throttle_cb", "on_delivery")
 
@@ -268,9 +269,7 @@ class Producer(STOCK):
         """
         admission = self.__admission__
         if admission is None:
-            raise RuntimeError(
-                "no statistics: kafka_throttle is switched off for this producer (enabled=False)"
-            )
+            raise RuntimeError(SWITCHED_OFF)
         return admission.statistics()
 
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
+
+from kafka_throttle._publish import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,6 +23,8 @@ __all__ = ["Calls"]
 # A thread is in the client's flush() for so long at a time, in seconds. Whoever waits for it may be cancelled; and from
 # 0.2 s on, the client goes on although it was told to leave the other reports to the loop.
 _SLICE = 0.15
+# How often, in seconds, flush() looks whether another call has delivered everything.
+_LOOK = 0.002
 # A client whose records are all done gets so many seconds when others still wait in it.
 _MOMENT = 1.0
 
@@ -54,6 +59,7 @@ class Calls:
         self._poller = poller
         self._loop = loop
         self._made: set[Future[Any]] = set()
+        self._polling = 0
 
     async def make(self, call: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         """Make a call that polls nothing."""
@@ -61,10 +67,14 @@ class Calls:
 
     async def make_polling(self, call: Callable[..., Any], *args: Any) -> Any:
         """Make a call that polls; when this returns everything is told that was reported."""
-        return await self._poll_elsewhere(self.executor, partial(call, *args))
+        self._polling += 1
+        try:
+            return await self._poll_elsewhere(self.executor, partial(call, *args))
+        finally:
+            self._polling -= 1
 
-    async def _poll_elsewhere(self, executor: Executor, call: Callable[[], Any]) -> Any:
-        self._poller.pause()
+    async def _poll_elsewhere(self, executor: Executor, call: Callable[[], Any], most: int = 0) -> Any:
+        self._poller.pause(most)
         called = self._submit(executor, call)
         called.add_done_callback(self._resume)  # and not as soon as nobody waits for it any more
         result = await asyncio.wrap_future(called)
@@ -99,7 +109,10 @@ class Calls:
         client, clock = self._client, self._loop.time
         deadline = clock() + seconds
         while client.outstanding and (left := deadline - clock()) > 0:
-            await self._poll_elsewhere(self._flusher, partial(client.send, min(_SLICE, left)))
+            if self._polling:  # that call does the same, and must not end with the first report
+                await asyncio.sleep(min(_LOOK, left))
+            else:
+                await self._poll_elsewhere(self._flusher, partial(client.send, min(_SLICE, left)), most=1)
         return client.outstanding
 
     async def end(self) -> None:
@@ -109,17 +122,43 @@ class Calls:
             SpoolError: Something could not be put on disk; the client is closed all the same.
         """
         others = frozenset(self._made)
-        if others and self._client.outstanding:
-            await self._poll_elsewhere(self._flusher, self._client.give_up)
-        self._poller.pause()
-        ending = self._loop.run_in_executor(self._flusher, self._client.end, others)
-        # Where somebody else is still waiting in it, it is left to itself: its records are done.
-        await asyncio.wait({ending}, timeout=_MOMENT if others else None)
-        if ending.done():
-            ending.result()
+        try:
+            if others and self._client.outstanding:
+                await self._poll_elsewhere(self._flusher, self._client.give_up)
+            self._poller.pause()
+            ending = self._loop.run_in_executor(self._flusher, self._client.end, others)
+            # Where somebody else is still waiting in it, it is left to itself: its records are done.
+            await asyncio.wait({ending}, timeout=_MOMENT if others else None)
+            if ending.done():
+                ending.result()
+        finally:
+            self._let_threads_end()
 
-    def close(self) -> None:
-        """Let the threads end with what they do now."""
+    def forget(self) -> None:
+        """Close the client of a producer that was forgotten: what it has is delivered, and its futures are resolved."""
+        self._poller.stop()
+        self._let_threads_end()
+        try:  # the loop may be in the middle of a poll
+            self._loop.call_soon_threadsafe(_begin_end, self._client, frozenset(self._made))
+        except RuntimeError:  # it is closed
+            _begin_end(self._client, frozenset(self._made))
+
+    def _let_threads_end(self) -> None:
         self._flusher.shutdown(wait=False)
         if self._owns_executor:
             self.executor.shutdown(wait=False)
+
+
+def _begin_end(client: LoopClient, others: frozenset[Future[Any]]) -> None:
+    with suppress(RuntimeError):  # the interpreter is at its end: no thread can be started
+        threading.Thread(
+            target=_end, args=(client, others), name="kafka_throttle-forgotten", daemon=True
+        ).start()
+
+
+def _end(client: LoopClient, others: frozenset[Future[Any]]) -> None:
+    wait(others)
+    try:
+        client.close()
+    except Exception:  # noqa: BLE001 - nobody is left to be told otherwise
+        logger.exception("a producer was forgotten without close(), and could not be closed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kafka_throttle._aio.admission import TaskAdmission
 from kafka_throttle._aio.deferred import LoopDeferred
-from kafka_throttle._sync import Producer
+from kafka_throttle._sync import SWITCHED_OFF, Producer
 
 if TYPE_CHECKING:
     import asyncio
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from kafka_throttle._throttle import Throttle
+    from kafka_throttle.statistics import Statistics
 
 __all__ = ["LoopClient"]
 
@@ -71,3 +72,14 @@ class LoopClient(Producer):
         """Close, when other threads have left the client: what it has still is given up."""
         wait(others)
         self.close(timeout=0)
+
+    def statistics(self) -> Statistics:
+        """Return a snapshot: see `Producer.statistics`."""
+        if not self.admission.throttle.enabled:
+            raise RuntimeError(SWITCHED_OFF)
+        return super().statistics()
+
+    def __repr__(self) -> str:
+        if self.admission.throttle.enabled:
+            return super().__repr__()
+        return f"<{type(self).__name__} not throttled>"

@@ -80,8 +80,9 @@ class AIOProducer(StockProducer):
         throttle: Throttle | None = None,
     ) -> None:
         del batch_size, buffer_timeout
+        if not isinstance(producer_conf, dict):
+            raise TypeError(f"producer_conf: expected a dict, got {producer_conf!r}")
         self._loop = asyncio.get_running_loop()
-        self._is_closed = False
         self._closing: asyncio.Task[None] | None = None
         conf, resolved = config.resolve(throttle, producer_conf, os.environ)
         self._callbacks = Callbacks(self._loop, conf)
@@ -91,6 +92,7 @@ class AIOProducer(StockProducer):
         self._calls = Calls(client, self._poller, self._loop, executor, max_workers)
         self._flushing = TaskFlushing(self._admission, self._loop, self._calls.flush)
         self.executor = self._calls.executor
+        self._is_closed = False
 
     async def produce(
         self,
@@ -214,17 +216,20 @@ class AIOProducer(StockProducer):
         if self._closing is None:
             self._is_closed = True
             self._closing = self._loop.create_task(self._close(timeout))
-        await asyncio.shield(self._closing)
+            await asyncio.shield(self._closing)
+        else:
+            await asyncio.wait({self._closing})
 
     async def _close(self, timeout: float | None) -> None:
         try:
             await self._flushing.flush_to_close(timeout)
-            await self._admission.leave()
-            await self._calls.end()
         finally:
-            self._poller.stop()
-            self._deferred.run()
-            self._calls.close()
+            await self._admission.leave()
+            try:
+                await self._calls.end()
+            finally:
+                self._poller.stop()
+                self._deferred.run()
 
     def _refuse_closed(self) -> None:
         if self._is_closed:
@@ -237,9 +242,8 @@ class AIOProducer(StockProducer):
         await self.close()
 
     def __del__(self) -> None:
-        poller = getattr(self, "_poller", None)
-        if poller is not None:
-            poller.stop()
+        if not getattr(self, "_is_closed", True):
+            self._calls.forget()
 
     def __len__(self) -> int:
         return 0 if self._is_closed else len(self._client) + len(self._admission.line)

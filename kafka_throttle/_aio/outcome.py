@@ -62,6 +62,10 @@ class Outcome:
         if not self.waits:
             self._deferred.append((self._resolve, spilled))
 
+    def left(self, spilled: Spilled) -> None:
+        """Take note, in any thread, that the record stays on disk."""
+        self._deferred.append((self._resolve, spilled))
+
     def _resolve(self, result: Any) -> None:
         if not self.future.done():
             self.future.set_result(result)

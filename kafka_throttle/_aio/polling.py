@@ -50,8 +50,13 @@ class Poller:
         """Whether there is something that was reported and not told."""
         return bool(self._client.deferred)
 
-    def pause(self) -> None:
-        """Do not poll."""
+    def pause(self, most: int = 0) -> None:
+        """Do not poll.
+
+        Args:
+            most: Reports after which a poll of others shall end, and leave the rest to this one; 0: all are theirs.
+        """
+        del most
         self._paused += 1
 
     def resume(self) -> None:
@@ -113,10 +118,10 @@ class LoopPoller(Poller):
         """Whether there is something that was reported and not told."""
         return self._soon or bool(self._client.deferred)
 
-    def pause(self) -> None:
-        """Do not poll; what others poll ends with the first report, and leaves the rest to this one."""
+    def pause(self, most: int = 0) -> None:
+        """Do not poll: see `Poller.pause`."""
         super().pause()
-        self._gate.budget = 1
+        self._gate.budget = most
 
     def _answer(self) -> None:
         with suppress(BlockingIOError):
@@ -154,8 +159,8 @@ class LoopPoller(Poller):
 
     def stop(self) -> None:
         """Poll no more; from any thread."""
-        if self._stopped:
-            return
+        if self._stopped or self._client.admission.polling.orphaned:
+            return  # in a forked child, another thread of the parent may have held the queue's lock
         self._stopped = True
         self._meter.ring(-1)
         try:

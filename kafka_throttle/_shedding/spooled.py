@@ -401,6 +401,10 @@ class Spooled:
             except SpoolError as error:
                 self._strand(error)
                 raise
+            finally:
+                self._untold.end(
+                    (number, record.callback, record.topic) for number, record in self._failed + self._ready
+                )
 
     def _strand(self, error: SpoolError) -> None:
         """Fail what could not be put on disk, as the producer closes."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
 __all__ = ["CommitAware", "Spilled", "Untold"]
 
@@ -42,6 +42,9 @@ class CommitAware(Protocol):
     def committed(self, spilled: Spilled) -> None:
         """Take note, in whichever thread has committed."""
 
+    def left(self, spilled: Spilled) -> None:
+        """Take note that the record stays on disk, as its producer is closed: the next one sends it."""
+
     def __call__(self, error: Any, message: Any, /) -> object: ...
 
 
@@ -56,7 +59,7 @@ class Untold:
         self._directory = directory
         self._end = 0
         self._waiting: deque[tuple[int, str, CommitAware]] = deque()
-        self._keeping: deque[tuple[int, CommitAware]] = deque()
+        self._keeping: deque[tuple[int, CommitAware, str]] = deque()
         # Held for moments only, and never while something else is waited for: whoever commits has the disk's lock.
         self._lock = threading.Lock()
 
@@ -78,7 +81,7 @@ class Untold:
                 sequence, topic, callback = waiting.popleft()
                 told.append((sequence, topic, callback))
                 if callback.keeps:
-                    self._keeping.append((sequence, callback))
+                    self._keeping.append((sequence, callback, topic))
         for sequence, topic, callback in told:
             callback.committed(Spilled(topic, self._directory, sequence))
 
@@ -93,3 +96,15 @@ class Untold:
             if waiting and waiting[0][0] == sequence:
                 return waiting.popleft()[2]
         return None
+
+    def end(self, taken: Iterable[tuple[int, Any, str]]) -> None:
+        """Tell those whose records stay on disk, when everything is committed and nothing is sent any more.
+
+        Args:
+            taken: Numbers, callbacks and topics of records that were about to be sent.
+        """
+        with self._lock:
+            keeping, self._keeping = self._keeping, deque()
+        for sequence, callback, topic in (*taken, *keeping):
+            if hasattr(callback, "left"):
+                callback.left(Spilled(topic, self._directory, sequence))
