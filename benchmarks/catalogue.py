@@ -82,6 +82,24 @@ _SPEED = (
         cluster=Cluster(server_properties={"num.partitions": "1", "log.index.size.max.bytes": "4096"}),
         rounds=1,
     ),
+    Scenario(
+        "produce-policies",
+        "produce() with a rule for every policy, against one rule",
+        Bursts("plain"),
+        (
+            Figure(
+                "speed of produce() against one rule",
+                m.burst_speed("one rule", "all policies"),
+                _higher(0.97, 1.0),
+            ),
+            Figure("smallest limit / burst", m.room_for_burst("all policies")),
+        ),
+        variants=(
+            Variant("one rule", "facade", limit=10_000),
+            Variant("all policies", "facade", policies=True, limit=10_000),
+        ),
+        rounds=1,
+    ),
 )
 
 # ---- a healthy broker, as fast as it can

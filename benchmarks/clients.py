@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
@@ -12,7 +15,9 @@ if TYPE_CHECKING:
 __all__ = ["gate_of", "make_client", "state_of"]
 
 
-def make_client(client: str, config: Mapping[str, Any], rules: int, limit: int | None) -> Any:
+def make_client(
+    client: str, config: Mapping[str, Any], rules: int, limit: int | None, *, policies: bool = False
+) -> Any:
     """Return the bare client, or the facade with so many rules.
 
     Args:
@@ -20,6 +25,7 @@ def make_client(client: str, config: Mapping[str, Any], rules: int, limit: int |
         config: The client's settings.
         rules: Rules of the facade; all but the last are for topics that do not occur.
         limit: A fixed limit in records; None: AIMD.
+        policies: Whether there is a rule with each of the policies, too, for topics that do not occur.
     """
     if client == "bare":
         return confluent_kafka.Producer(dict(config))
@@ -33,10 +39,42 @@ def make_client(client: str, config: Mapping[str, Any], rules: int, limit: int |
     )
 
     others = [Rule(f"other-{number}.*", Block(timeout=60)) for number in range(1, rules)]
+    if policies:
+        others += _one_of_each()
     throttle = Throttle(
         rules=[*others, Rule("*", Block(timeout=60))], limit=AIMD() if limit is None else Fixed(limit)
     )
     return Producer(dict(config), throttle=throttle)
+
+
+def _one_of_each() -> list[Any]:
+    """Return a rule with each of the policies that keep, follow or give up records."""
+    from kafka_throttle import (  # noqa: PLC0415 - as above
+        Block,
+        DeadLetter,
+        DropNewest,
+        DropOldest,
+        Rule,
+        Sample,
+        Spill,
+    )
+
+    directory = tempfile.mkdtemp(prefix="kafka_throttle-policies-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return [
+        Rule("spilled.*", Spill(f"{directory}/overload")),
+        Rule("outbox.*", Spill(f"{directory}/always", when="always")),
+        Rule("newest.*", DropNewest(), loss_approved_by="the benchmark"),
+        Rule("oldest.*", DropOldest(), criticality="sheddable", loss_approved_by="the benchmark"),
+        Rule("sampled.*", Sample(0.5), loss_approved_by="the benchmark"),
+        Rule("letters.*", DeadLetter(file=f"{directory}/letters/dead")),
+        Rule(
+            "followed.*",
+            Block(),
+            on_failure=DeadLetter(file=f"{directory}/failed/dead"),
+            criticality="critical",
+        ),
+    ]
 
 
 def gate_of(producer: Any) -> str:

@@ -62,6 +62,7 @@ def warm_up_brokers(broker: Broker, seconds: float) -> None:
     job = {
         "client": "bare",
         "rules": 1,
+        "policies": False,
         "limit": None,
         "topic": topic,
         "config": {**broker.kafka.client_config(), "acks": "all"},
@@ -92,6 +93,7 @@ class _Round:
         job: dict[str, Any] = {
             "client": variant.client,
             "rules": variant.rules,
+            "policies": variant.policies,
             "limit": variant.limit,
             "topic": topic,
             "config": config,

@@ -75,6 +75,7 @@ class Variant:
         client: The bare client or the facade.
         gate: Which gate the facade must be using, so that no figure is taken of the wrong one.
         rules: How many rules the facade has.
+        policies: Whether it has a rule with each of the policies that keep, follow or give up records, too.
         limit: A fixed limit in records, where what comes before the measurement would move it; None: AIMD.
     """
 
@@ -82,6 +83,7 @@ class Variant:
     client: Literal["bare", "facade"]
     gate: Literal["compiled", "pure"] = "compiled"
     rules: int = 1
+    policies: bool = False
     limit: int | None = None
 
 

@@ -25,7 +25,7 @@ def _say(kind: str, **content: Any) -> None:
 def _prepare(job: dict[str, Any]) -> Client:
     def make(throttled: Any) -> Any:
         config = {**job["config"], **({"throttle_cb": throttled} if job["throttle_events"] else {})}
-        return make_client(job["client"], config, job["rules"], job["limit"])
+        return make_client(job["client"], config, job["rules"], job["limit"], policies=job["policies"])
 
     client = Client(make, job["topic"])
     client.warm_up(job["load"]["record_bytes"])

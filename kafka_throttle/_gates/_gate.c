@@ -48,6 +48,7 @@ typedef struct {
     char abandoned;
     PyObject *forward_to, *at_edge, *deferred, *counter, *poll, *pause;
     PyObject *topics; /* the only ones that may pass, or NULL for all */
+    PyObject *passed; /* the one of them that was found last, or NULL: most producers have few topics */
     StandIn *latest; /* borrowed: the report that was made last, while it lives */
 } Gate;
 
@@ -406,9 +407,13 @@ may_pass(Gate *self, PyObject *const *args, Py_ssize_t nargs)
     int found;
     if (nargs < 2 || !PyUnicode_CheckExact(args[1]))
         return 0;
+    if (args[1] == self->passed)
+        return 1;
     found = PySet_Contains(self->topics, args[1]);
     if (found < 0)
         PyErr_Clear();
+    else if (found)
+        Py_XSETREF(self->passed, Py_NewRef(args[1]));
     return found > 0;
 }
 
@@ -534,6 +539,7 @@ gate_restrict(PyObject *gate, PyObject *topics)
 {
     if (topics != Py_None && !PySet_CheckExact(topics))
         return PyErr_Format(PyExc_TypeError, "expected a set or None, got %R", topics);
+    Py_CLEAR(((Gate *)gate)->passed);
     Py_XSETREF(((Gate *)gate)->topics, topics == Py_None ? NULL : Py_NewRef(topics));
     Py_RETURN_NONE;
 }
@@ -624,6 +630,7 @@ gate_traverse(Gate *self, visitproc visit, void *arg)
     Py_VISIT(self->poll);
     Py_VISIT(self->pause);
     Py_VISIT(self->topics);
+    Py_VISIT(self->passed);
     return 0;
 }
 
@@ -639,6 +646,7 @@ gate_dealloc(Gate *self)
     Py_CLEAR(self->poll);
     Py_CLEAR(self->pause);
     Py_CLEAR(self->topics);
+    Py_CLEAR(self->passed);
     PyMem_Free(self->marks);
     type->tp_free((PyObject *)self);
     Py_DECREF(type);
@@ -673,7 +681,7 @@ static PyMethodDef gate_methods[] = {
      "batch(produce_batch, ...): make the client's call for a batch; count it with add() afterwards."},
     {"close", gate_close, METH_NOARGS, "close(): let nothing pass."},
     {"restrict", gate_restrict, METH_O,
-     "restrict(topics or None): let only records of these topics pass; the set may change meanwhile."},
+     "restrict(topics or None): let only records of these topics pass; the set may grow meanwhile."},
     {"abandon", gate_abandon, METH_NOARGS, "abandon(): let nothing pass any more, in a forked child."},
     {"report", gate_report, METH_O, "report(callback or None): a stand-in for a delivery callback."},
     {"size_of", (PyCFunction)(void (*)(void))gate_size_of, METH_FASTCALL | METH_KEYWORDS | METH_STATIC,

@@ -82,7 +82,7 @@ class Gate(Protocol):
     def restrict(self, topics: set[str] | None, /) -> None:
         """Let only records of these topics pass, and the others to the slow path; None lifts that.
 
-        The compiled gate looks at the set itself, which may change meanwhile; its twin lets nothing pass.
+        The compiled gate looks at the set itself, which may grow meanwhile; its twin lets nothing pass.
         """
 
     def abandon(self) -> None:

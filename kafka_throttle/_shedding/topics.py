@@ -71,8 +71,10 @@ class FreeTopics:
             if self._free is None:
                 self.restrict()
             else:
-                self._free -= way.passing
+                # Another set, and not the same one with less in it: the gate remembers what it has found there.
+                self._free = self._free - way.passing
                 way.passing.clear()
+                self._admission.gate.restrict(self._free)
 
     def _add(self, topic: str, rank: int) -> bool:
         free = self._free
