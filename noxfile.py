@@ -31,7 +31,7 @@ def demo(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests: unit, contract and model on both gates, then integration on real Kafka, and the docs."""
-    _install(session, "demo", groups=("test", "bench"))
+    _install(session, "demo", groups=("test", "bench", "examples"))
     if session.posargs:
         session.run("pytest", *session.posargs)
         return
@@ -60,7 +60,7 @@ def lint(session: nox.Session) -> None:
 @nox.session
 def typing(session: nox.Session) -> None:
     """Check types with two checkers."""
-    _install(session, "demo", groups=("typing", "test", "bench"))
+    _install(session, "demo", groups=("typing", "test", "bench", "examples"))
     session.run("mypy")
     session.run("pyright")
 
