@@ -82,7 +82,7 @@ def bench_asyncio(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """Build the documentation, warnings as errors."""
-    _install(session, groups=("docs",))
+    _install(session, "aiokafka", groups=("docs",))
     session.run(
         "sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build/html", *session.posargs
     )

@@ -46,7 +46,7 @@ class Rejected(ThrottleError, BufferError):
     Attributes:
         topic: The topic of the record.
         reason: One word for programs: ``"limit"``, ``"deadline"``, ``"too_large"``, ``"callbacks"``,
-            ``"draining"``.
+            ``"draining"``, ``"closed"``.
         waited: How long the call waited, in seconds.
         retry_after: Seconds after which another try is sensible, or None when waiting cannot help.
     """

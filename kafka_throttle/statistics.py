@@ -67,7 +67,7 @@ class Statistics:
         spool_disk_bytes: Bytes of the spools' files.
         spool_max_bytes: Bytes that they may have; None when one of them has no limit.
         errors: Failed and unknown records by the name of their error.
-        waiting: Threads that wait in produce() now.
+        waiting: Callers that wait for room now: threads in produce(), or tasks.
         limit_records: Records that may be in flight.
         limit_bytes: Bytes that may be in flight.
         saturation: 0 (idle) to 1 (the edge is reached all the time), over about a second: the number to alert on.

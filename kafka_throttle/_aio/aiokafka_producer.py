@@ -38,11 +38,12 @@ _KEPT = (bytes, type(None))
 class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
     """aiokafka.AIOKafkaProducer with admission control: bounded delay and memory, however many tasks send.
 
+    Everything that works with aiokafka's class works here:
+
         async with AIOKafkaProducer(bootstrap_servers="localhost:9092") as producer:
             await producer.send("orders", b"...", key=b"42")
 
-    Everything that works with aiokafka's class works here. What differs: send() waits (at most 60 s, as the Java client
-    does) while Kafka takes less than is offered, and then raises `Rejected`, which is a KafkaTimeoutError here; flush(),
+    What differs: send() waits (at most 60 s, as the Java client does) while Kafka takes less than is offered, and then raises `Rejected`, which is a KafkaTimeoutError here; flush(),
     stop() and drain() take a timeout and end. See `Throttle` for other policies.
 
     Args:
@@ -81,7 +82,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         """Hand one record to aiokafka when there is room, else do what its rule says: by default, wait.
 
         Returns:
-            The future of its delivery: see aiokafka. It raises `Shed` when the record's rule gave it up, and resolves to
+            The future of its delivery, as with aiokafka. It raises `Shed` when the record's rule gave it up, and resolves to
             `Spilled` when it was put on disk.
 
         Raises:
@@ -204,7 +205,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             timeout: As for flush().
 
         Returns:
-            Records that are left: in aiokafka, held or on disk.
+            Records that are left, in aiokafka, held or on disk.
         """
         if self._throttled is not None:
             self._throttled.admission.drain()

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import aiokafka
 import prometheus_client
 import pytest
 from sybil import Sybil
@@ -93,6 +94,7 @@ def shown_tests(namespace: dict[str, Any], fixture: str) -> list[Callable[..., N
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(prometheus_client, "REGISTRY", prometheus_client.CollectorRegistry())
+    monkeypatch.setattr(aiokafka, "AIOKafkaProducer", aiokafka.AIOKafkaProducer)  # a page replaces it
 
 
 @pytest.fixture

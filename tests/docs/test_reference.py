@@ -11,7 +11,7 @@ import attrs
 import pytest
 
 import kafka_throttle
-from kafka_throttle import brokers, events, testing
+from kafka_throttle import aio, brokers, events, testing
 from kafka_throttle._config.reference import settings
 from kafka_throttle.instrumentation.prometheus import METRICS
 from kafka_throttle.statistics import Statistics
@@ -60,7 +60,9 @@ def test_every_event_is_described_with_its_fields() -> None:
     assert described == expected
 
 
-@pytest.mark.parametrize("module", [kafka_throttle, brokers, testing], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [kafka_throttle, aio, brokers, testing], ids=lambda module: module.__name__
+)
 def test_every_public_name_is_documented(module: ModuleType) -> None:
     pages = "".join(tables.filled(page.read_text("utf-8")) for page in DOCS.glob("reference/*.md"))
     documented = set(re.findall(r"auto(?:class|exception|function|data):: (\w+)", pages))
