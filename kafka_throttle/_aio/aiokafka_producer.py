@@ -43,8 +43,9 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         async with AIOKafkaProducer(bootstrap_servers="localhost:9092") as producer:
             await producer.send("orders", b"...", key=b"42")
 
-    What differs: send() waits (at most 60 s, as the Java client does) while Kafka takes less than is offered, and then raises `Rejected`, which is a KafkaTimeoutError here; flush(),
-    stop() and drain() take a timeout and end. See `Throttle` for other policies.
+    What differs: send() waits (at most 60 s, as the Java client does) while Kafka takes less than is offered, and then
+    raises `Rejected`, which is a KafkaTimeoutError here; flush(), stop() and drain() take a timeout and end. See
+    `Throttle` for other policies.
 
     Args:
         throttle: The facade's configuration; None: from ``throttle.*`` keywords and the environment, else the defaults.
