@@ -1,6 +1,7 @@
 """Everything that leans on private parts of aiokafka: how its accumulator is made fair, and what is counted there.
 
-Three things of aiokafka are replaced, each in one class, and `check_version` names the versions that this was tested with:
+Three things of aiokafka are replaced, each in one class. Importing this fails, and says so, where a version of aiokafka
+does not have what is replaced:
 
 - ``MessageAccumulator.add_message`` has one open batch for each partition, and lets everybody who waits for a place in
   the next one try again whenever one leaves: with 20 000 tasks nearly all the time goes into that. `DeepAccumulator`
@@ -15,7 +16,6 @@ import asyncio
 import copy
 import time
 import weakref
-from importlib.metadata import version
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
 __all__ = [
-    "TESTED",
     "BatchMeter",
     "ClientError",
     "DeepAccumulator",
@@ -45,15 +44,11 @@ __all__ = [
     "as_exception",
     "as_kafka_error",
     "conf_of",
-    "is_tested",
     "records_of",
     "serialized",
     "settings_of",
     "watch_requests",
 ]
-
-TESTED = ("0.12", "0.15")
-"""The first version that this was tested with, and the first one beyond."""
 
 # Errors of aiokafka itself, which have no number in Kafka's protocol, by what librdkafka calls the same.
 _CLIENT_CODES: dict[type[BaseException], int] = {
@@ -63,6 +58,26 @@ _CLIENT_CODES: dict[type[BaseException], int] = {
     aiokafka.errors.NodeNotReadyError: KafkaError._TRANSPORT,  # noqa: SLF001
     aiokafka.errors.ProducerFenced: KafkaError._FENCED,  # noqa: SLF001
 }
+_REPLACED = {
+    MessageAccumulator: (
+        "add_message",
+        "add_batch",
+        "_append_batch",
+        "_pop_batch",
+        "reenqueue",
+        "fail_all",
+        "flush",
+    ),
+    MessageBatch: ("append", "done", "done_noack", "failure", "drain_ready"),
+    aiokafka.AIOKafkaClient: ("send", "_wait_on_metadata"),
+}
+for _class, _names in _REPLACED.items():
+    for _name in _names:
+        if not hasattr(_class, _name):
+            raise ImportError(
+                f"aiokafka {aiokafka.__version__} has no {_class.__name__}.{_name}, which the facade replaces or calls; "
+                "tested: the versions that the extra kafka-throttle[aiokafka] allows"
+            )
 _NOTED = "_kafka_throttle_error"
 _PRODUCE = 0  # its number among the protocol's requests
 # Until 0.13 the sender lingered and not the accumulator; until 0.12 a record's size depended on its topic's format.
@@ -83,13 +98,6 @@ _SAME_SETTINGS = {
     "sasl_plain_username": "sasl.username",
     "sasl_plain_password": "sasl.password",
 }
-
-
-def is_tested() -> bool:
-    """Return whether the installed version is one of those that this was tested with."""
-    installed = tuple(int(part) for part in version("aiokafka").split(".")[:2])
-    first, beyond = (tuple(map(int, bound.split("."))) for bound in TESTED)
-    return first <= installed < beyond
 
 
 class ClientError(KafkaError):
@@ -375,7 +383,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
             ProducerClosed: The producer was stopped.
         """
         if self._closed or self._exception is not None:
-            self._refuse()
+            raise self._refusal()
         batches = self._batches.get(tp)
         if batches:
             future = batches[-1].append(key, value, timestamp_ms, headers=headers)
@@ -393,16 +401,14 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         """Add a whole batch and return the future of its delivery; see aiokafka's."""
         del timeout  # nothing is waited for
         if self._closed or self._exception is not None:
-            self._refuse()
+            raise self._refusal()
         batch = self._append_batch(builder, tp)
         batch.payload = builder.size()
         self._meter.appended_bytes += batch.payload
         return asyncio.shield(batch.future)
 
-    def _refuse(self) -> None:
-        if self._closed:
-            raise ProducerClosed
-        raise copy.copy(self._exception)
+    def _refusal(self) -> BaseException:
+        return ProducerClosed() if self._closed else copy.copy(self._exception) or ProducerClosed()
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
         if self._batches.get(tp):
