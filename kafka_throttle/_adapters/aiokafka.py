@@ -408,7 +408,8 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         return asyncio.shield(batch.future)
 
     def _refusal(self) -> BaseException:
-        return ProducerClosed() if self._closed else copy.copy(self._exception) or ProducerClosed()
+        failed: BaseException | None = None if self._closed else copy.copy(self._exception)
+        return failed or ProducerClosed()
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
         if self._batches.get(tp):
