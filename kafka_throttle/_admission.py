@@ -387,6 +387,11 @@ class Admission:
         self.closed = True
         self.gate.close()
 
+    @property
+    def waiting(self) -> int:
+        """Callers that wait."""
+        return len(self.line)
+
     def orphan(self) -> None:
         """Close the gate in a forked child."""
         self.polling.orphan()
@@ -419,7 +424,7 @@ class Admission:
                 state=self.state,
                 gate="compiled" if hasattr(self.gate, "byte_edge") else "pure",
                 errors=error_names(self.meter.errors()),
-                waiting=len(self.line),
+                waiting=self.waiting,
                 deferred_callbacks=len(self.gate.deferred),
                 hook_errors=self.publisher.hook_errors,
                 **known,

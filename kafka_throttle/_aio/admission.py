@@ -242,6 +242,19 @@ class TaskAdmission(Admission):
             alone = spare > 0 and not line.waiting
             self._spare = (spare, room.bytes * spare // room.records) if alone else None
 
+    @property
+    def waiting(self) -> int:
+        """Callers that wait."""
+        return len(self.line) + self._waiting_for_disk
+
+    @property
+    def _waiting_for_disk(self) -> int:
+        return 0 if self.keeper is None else self.keeper.waiting
+
+    def passed(self, moment: float) -> bool:
+        """Return whether nobody waits any more who had come by then."""
+        return self.line.passed(moment) and not self._waiting_for_disk
+
     def drain(self) -> None:
         """Refuse every record from now on, those that wait included."""
         super().drain()

@@ -65,7 +65,7 @@ class TaskFlushing:
     async def _flush(self, deadline: float) -> int:
         admission, clock = self._admission, self._admission.clock
         last = admission.line.last
-        while not admission.line.passed(last) and clock() < deadline:
+        while not admission.passed(last) and clock() < deadline:
             await asyncio.sleep(_LOOK)
         in_client = await self._flush_client(max(0.0, deadline - clock()))
         shedding = admission.shedding

@@ -35,12 +35,16 @@ class Keeper:
         shedding: The producer's ways.
         loop: The loop.
         name: Of the thread.
+
+    Attributes:
+        waiting: Tasks that wait for the disk, and stand in no line.
     """
 
     def __init__(self, shedding: Shedding, loop: asyncio.AbstractEventLoop, name: str) -> None:
         self._shedding = shedding
         self._loop = loop
         self._turns: dict[Way, asyncio.Lock] = {}
+        self.waiting = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def offer(
@@ -72,11 +76,15 @@ class Keeper:
         started = clock()
         deadline = started + wait.policy.timeout
         place = _Place(wait.rank)
-        async with self._turns.setdefault(way, asyncio.Lock()):
-            while clock() < deadline and not (admission.draining or admission.closed):
-                if wait.attempt is None or await self.run(wait.attempt, place, 1):
-                    return
-                await asyncio.sleep(_AGAIN)
+        self.waiting += 1
+        try:
+            async with self._turns.setdefault(way, asyncio.Lock()):
+                while clock() < deadline and not (admission.draining or admission.closed):
+                    if wait.attempt is None or await self.run(wait.attempt, place, 1):
+                        return
+                    await asyncio.sleep(_AGAIN)
+        finally:
+            self.waiting -= 1
         reason = "draining" if admission.draining or admission.closed else "deadline"
         admission.refuse(wait.topic, wait.args, wait.kwargs, reason, wait.policy, clock() - started)
 
