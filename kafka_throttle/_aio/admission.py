@@ -144,9 +144,12 @@ class TaskAdmission(Admission):
         """
         if self.closed or not isinstance(topic, str):
             return None  # the client has the words for it
+        self.polling.refuse_orphan()
         rule = self.throttle.rule_for(topic)
         policy, rank, args = rule.policy, self.rank_of(rule), (topic, value, key)
         if isinstance(policy, Block) and self.engine.begun and not self.draining:
+            if self.shedding is not None:
+                self.shedding.let_pass(topic, rank)
             # Even when there is room: a task that sends without a pause has to let the loop have its turn now and then.
             return self.stand(policy, rank, args)
         wait = self.admit(LIVE, args, {})

@@ -115,7 +115,9 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         throttled.refuse_stopping()
         admission = throttled.admission
         way = admission.way_of(topic)
-        if way is not None and not (value is None and key is None):
+        if way is None:
+            throttled.gate.set_apart(topic)
+        elif not (value is None and key is None) and throttled.may_be_taken():
             key_bytes, value_bytes = serialized(self, topic, key, value, headers)
             if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
                 return self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)

@@ -75,6 +75,7 @@ class Throttled:
             self._shedding = self._keep(throttle, conf_of(kwargs))
         self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
+        self._transactions = producer._txn_manager  # noqa: SLF001
         handover.client = Client(producer, self._accumulator)
         self._flushing = TaskFlushing(self.admission, self._loop, partial(_flush_client, self._accumulator))
         self._meter.reported = self._accumulator.drained = self.admission.tend_soon
@@ -105,6 +106,15 @@ class Throttled:
         """
         if self.stopping:
             raise ProducerClosed
+
+    def may_be_taken(self) -> bool:
+        """Return whether aiokafka would take a record now; else it has the words for that."""
+        transactions = self._transactions
+        return (
+            transactions is None
+            or transactions.transactional_id is None
+            or bool(transactions.is_in_transaction())
+        )
 
     # ---- the end
 

@@ -18,6 +18,7 @@ __all__ = ["LIVE", "LoopGate"]
 
 # Bytes that may pass in one turn of the loop, in which nothing is sent: some batches of the default size.
 _TURN = 1 << 16
+_MOST_TOPICS = 4096
 
 LIVE: Any = object()
 """In the place of the producer: who asks hands the record over itself."""
@@ -39,6 +40,7 @@ class LoopGate:
     """
 
     __slots__ = (
+        "_apart",
         "_behind",
         "_handed",
         "_lock",
@@ -64,6 +66,7 @@ class LoopGate:
         self.deferring = self.home = 0
         self.left = self.live = 0
         self.free: set[str] | None = None
+        self._apart: set[str] = set()
         self.held_back = False
 
     @property
@@ -73,7 +76,13 @@ class LoopGate:
 
     def passes(self, topic: object) -> bool:
         """Return whether a record of this topic may pass while some are held back."""
-        return not self._behind and self.free is not None and topic in self.free
+        free = self.free
+        return (not self._behind or topic in self._apart) and (free is None or topic in free)
+
+    def set_apart(self, topic: str) -> None:
+        """Take note that nothing of this topic is ever handed over by the facade, so that it overtakes nothing."""
+        if len(self._apart) < _MOST_TOPICS:
+            self._apart.add(topic)
 
     def forward(self, producer: Any, /, *args: Any, **kwargs: Any) -> None:
         """Count one record and hand it over, unless who asks does that."""
