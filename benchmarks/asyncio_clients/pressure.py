@@ -81,6 +81,7 @@ def _measure_spilling(findings: Collected, stage: Stage, client: str, seconds: f
 def _add_stalls(findings: Collected, name: str, stalls: dict[str, float]) -> None:
     findings.add(f"{name}: longest stall", stalls["longest"], "s")
     findings.add(f"{name}: longest stall, the scheduler's waits apart", stalls["own"], "s")
+    findings.add(f"{name}: the same, garbage collection apart", stalls["uncollected"], "s")
     findings.add(f"{name}: p99.9 stall", stalls["p999"], "s")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections import Counter
 from contextlib import closing
 from pathlib import Path
@@ -51,17 +52,39 @@ class SchedulerWait:
             self._file.close()
 
 
+class Collections:
+    """For how long Python's garbage collector has worked, which stops every thread."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._began = 0.0
+        gc.callbacks.append(self._note)
+
+    def _note(self, phase: str, info: dict[str, int]) -> None:
+        del info
+        if phase == "start":
+            self._began = perf_counter()
+        else:
+            self.seconds += perf_counter() - self._began
+
+    def close(self) -> None:
+        """Count no more."""
+        gc.callbacks.remove(self._note)
+
+
 class LoopProbe:
     """A task that sleeps for a millisecond, again and again, and notes by how much it overslept.
 
     Attributes:
         overslept: What it overslept, in seconds.
         own: The same without what the machine's scheduler kept the loop's thread waiting.
+        uncollected: The same again without what the garbage collector took.
     """
 
     def __init__(self) -> None:
         self.overslept: list[float] = []
         self.own: list[float] = []
+        self.uncollected: list[float] = []
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -76,21 +99,23 @@ class LoopProbe:
         await asyncio.wait([self._task])
 
     async def _run(self) -> None:
-        with closing(SchedulerWait()) as waited:
+        with closing(SchedulerWait()) as waited, closing(Collections()) as collections:
             while True:
-                before = waited.read()
+                before, collected = waited.read(), collections.seconds
                 due = perf_counter() + _NAP
                 await asyncio.sleep(_NAP)
                 late = perf_counter() - due
                 self.overslept.append(late)
                 self.own.append(max(0.0, late - (waited.read() - before)))
+                self.uncollected.append(max(0.0, self.own[-1] - (collections.seconds - collected)))
 
     def findings(self) -> dict[str, float]:
-        """Return the longest and the p99.9 of what it overslept, and the longest of its own, in seconds."""
+        """Return the longest and the p99.9 of what it overslept, and the longest of the rest, in seconds."""
         return {
             "longest": quantile(self.overslept, 1.0),
             "p999": quantile(self.overslept, 0.999),
             "own": quantile(self.own, 1.0),
+            "uncollected": quantile(self.uncollected, 1.0),
         }
 
 
