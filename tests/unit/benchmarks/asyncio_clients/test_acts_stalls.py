@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 def test_the_longest_stall_is_told_apart_from_the_usual_ones() -> None:
     probe = LoopProbe()
     probe.overslept, probe.own = [0.001] * 1999 + [0.5], [0.001] * 1999 + [0.1]
-    assert probe.findings() == {"longest": 0.5, "p999": 0.001, "own": 0.1}
+    probe.uncollected = [0.001] * 1999 + [0.05]
+    assert probe.findings() == {"longest": 0.5, "p999": 0.001, "own": 0.1, "uncollected": 0.05}
 
 
 def test_a_loop_that_stands_still_is_noticed() -> None:

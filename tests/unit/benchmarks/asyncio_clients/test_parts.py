@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 
 # One answer to whatever is asked.
 ANSWER = {
-    **dict.fromkeys(("rate", "p50", "p99", "p999", "longest", "own", "seconds", "submitted"), 1.0),
+    **dict.fromkeys(
+        ("rate", "p50", "p99", "p999", "longest", "own", "uncollected", "seconds", "submitted"), 1.0
+    ),
     **{name: [1.0] for name in ("rates", "delays")},
     **{name: {} for name in ("failures", "outcomes")},
     "bytes": 1,
