@@ -11,7 +11,7 @@ import pytest
 import kafka_throttle
 
 NAMES = {
-    "kafka_throttle.aio": {"AIOKafkaProducer", "Spilled"},
+    "kafka_throttle.aio": {"AIOKafkaProducer", "AIOProducer", "Spilled"},
     "kafka_throttle": {
         "AIMD", "Block", "CallbackReentryError", "ConfigurationError", "DeadLetter", "DeadLetterError",
         "DropNewest", "DropOldest", "Fixed", "ForkedProducerError", "LossNotApproved", "Policy", "Producer", "Reject",
