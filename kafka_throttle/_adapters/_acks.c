@@ -59,7 +59,6 @@ static int (*message_status)(const Record *);
 static void *(*main_queue)(void *client);
 static void (*io_event_enable)(void *queue, int fd, const void *payload, size_t size);
 static void (*queue_destroy)(void *queue);
-static void (*yield)(void *client);
 
 /* The counts that the client under construction on this thread will use. */
 static _Thread_local Counts *armed;
@@ -335,13 +334,6 @@ counter_ring(AckCounter *self, PyObject *descriptor)
 }
 
 static PyObject *
-counter_pause(AckCounter *self, PyObject *unused)
-{
-    yield(atomic_load(&self->counts->client));
-    Py_RETURN_NONE;
-}
-
-static PyObject *
 counter_get_address(AckCounter *self, void *unused)
 {
     return PyLong_FromVoidPtr((void *)&self->counts->producing);
@@ -365,8 +357,6 @@ static PyMethodDef counter_methods[] = {
     {"delays", (PyCFunction)counter_delays, METH_NOARGS,
      "delays() -> (counts per bucket, total in microseconds, number of samples)."},
     {"errors", (PyCFunction)counter_errors, METH_NOARGS, "errors() -> {error code: records}."},
-    {"pause", (PyCFunction)counter_pause, METH_NOARGS,
-     "pause(): inside a callback, have the client's poll() end with it; the next one goes on."},
     {"begin_window", (PyCFunction)counter_begin_window, METH_O,
      "begin_window(power): measure the delay of one record in 2**power, and forget the fastest request."},
     {"ring", (PyCFunction)counter_ring, METH_O,
@@ -394,10 +384,9 @@ static PyType_Spec counter_spec = {
 static PyObject *
 acks_bind(PyObject *module, PyObject *args)
 {
-    unsigned long long on_new_, on_ack, on_sent, on_response, on_gone, latency, status, queue, io_event, destroy,
-        yield_;
-    if (!PyArg_ParseTuple(args, "KKKKKKKKKKK:bind", &on_new_, &on_ack, &on_sent, &on_response, &on_gone, &latency, &status,
-                          &queue, &io_event, &destroy, &yield_))
+    unsigned long long on_new_, on_ack, on_sent, on_response, on_gone, latency, status, queue, io_event, destroy;
+    if (!PyArg_ParseTuple(args, "KKKKKKKKKK:bind", &on_new_, &on_ack, &on_sent, &on_response, &on_gone, &latency, &status,
+                          &queue, &io_event, &destroy))
         return NULL;
     conf_add_on_new = (AddToConf)(uintptr_t)on_new_;
     add_on_acknowledgement = (AddToClient)(uintptr_t)on_ack;
@@ -409,7 +398,6 @@ acks_bind(PyObject *module, PyObject *args)
     main_queue = (void *(*)(void *))(uintptr_t)queue;
     io_event_enable = (void (*)(void *, int, const void *, size_t))(uintptr_t)io_event;
     queue_destroy = (void (*)(void *))(uintptr_t)destroy;
-    yield = (void (*)(void *))(uintptr_t)yield_;
     Py_RETURN_NONE;
 }
 

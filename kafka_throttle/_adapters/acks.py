@@ -40,7 +40,6 @@ _FUNCTIONS = (
     "rd_kafka_queue_get_main",
     "rd_kafka_queue_io_event_enable",
     "rd_kafka_queue_destroy",
-    "rd_kafka_yield",
 )
 _WANTED_SAMPLES = 2000.0
 _PLUGINS = "plugin.library.paths"

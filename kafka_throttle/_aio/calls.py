@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Calls"]
 
-# A thread is in the client's flush() for so long at a time, in seconds. Whoever waits for it may be cancelled; and from
-# 0.2 s on, the client goes on although it was told to leave the other reports to the loop.
-_SLICE = 0.15
-# How often, in seconds, flush() looks whether another call has delivered everything.
-_LOOK = 0.002
+# librdkafka sends without lingering while a thread is in its flush(), where that thread takes the GIL for each report that
+# it meets: so it is there for moments, in which the brokers' threads notice, and the loop takes the reports in between.
+_MOMENT = 0.002
+_PAUSE = 0.01
+# Where it lingers no longer than that, in seconds, it is not hurried.
+_SHORT = 0.01
 # A client whose records are all done gets so many seconds when others still wait in it.
-_MOMENT = 1.0
+_PATIENCE = 1.0
 
 
 class Calls:
@@ -73,8 +74,8 @@ class Calls:
         finally:
             self._polling -= 1
 
-    async def _poll_elsewhere(self, executor: Executor, call: Callable[[], Any], most: int = 0) -> Any:
-        self._poller.pause(most)
+    async def _poll_elsewhere(self, executor: Executor, call: Callable[[], Any]) -> Any:
+        self._poller.pause()
         called = self._submit(executor, call)
         called.add_done_callback(self._resume)  # and not as soon as nobody waits for it any more
         result = await asyncio.wrap_future(called)
@@ -107,12 +108,13 @@ class Calls:
             Records and events that the client has still.
         """
         client, clock = self._client, self._loop.time
+        hurries = client.admission.settings.linger > _SHORT
         deadline = clock() + seconds
         while client.outstanding and (left := deadline - clock()) > 0:
-            if self._polling:  # that call does the same, and must not end with the first report
-                await asyncio.sleep(min(_LOOK, left))
-            else:
-                await self._poll_elsewhere(self._flusher, partial(client.send, min(_SLICE, left)), most=1)
+            if hurries and not self._polling:
+                await self._poll_elsewhere(self._flusher, partial(client.send, min(_MOMENT, left)))
+            await self._poller.wait(min(_PAUSE, left))
+            await self.told()
         return client.outstanding
 
     async def end(self) -> None:
@@ -128,7 +130,7 @@ class Calls:
             self._poller.pause()
             ending = self._loop.run_in_executor(self._flusher, self._client.end, others)
             # Where somebody else is still waiting in it, it is left to itself: its records are done.
-            await asyncio.wait({ending}, timeout=_MOMENT if others else None)
+            await asyncio.wait({ending}, timeout=_PATIENCE if others else None)
             if ending.done():
                 ending.result()
         finally:

@@ -80,5 +80,5 @@ class Outcome:
             future.set_exception(self._as_exception(error, message))
             if isinstance(error, ShedError):
                 future.exception()  # it was decided, approved and counted: no warning when nobody looks
-        if self._on_delivery is not None:
-            self._on_delivery(error, message)
+        if self._on_delivery is not None:  # in portions: it may take long
+            self._deferred.append((self._on_delivery, error, message))

@@ -12,7 +12,7 @@ import os
 import threading
 import weakref
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 from kafka_throttle._adapters.acks import InterceptedAcks
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["LoopPoller", "Poller", "ThreadPoller", "make_poller"]
 
 _PIPE = 4096
-# So many reports take less than a millisecond.
-_PORTION = 256
 # The thread polls for so long, in seconds, before it looks whether it is wanted still.
 _SLICE = 0.1
 
@@ -50,13 +48,8 @@ class Poller:
         """Whether there is something that was reported and not told."""
         return bool(self._client.deferred)
 
-    def pause(self, most: int = 0) -> None:
-        """Do not poll.
-
-        Args:
-            most: Reports after which a poll of others shall end, and leave the rest to this one; 0: all are theirs.
-        """
-        del most
+    def pause(self) -> None:
+        """Do not poll."""
         self._paused += 1
 
     def resume(self) -> None:
@@ -72,7 +65,7 @@ class Poller:
     def _count(self, served: int) -> None:
         """Take note of what was served, and tell those who wait for it."""
         self._served += served
-        while self._waiting:
+        while served and self._waiting:
             waiter = self._waiting.pop()
             if not waiter.done():
                 waiter.set_result(None)
@@ -99,8 +92,6 @@ class LoopPoller(Poller):
     def __init__(self, client: LoopClient, loop: asyncio.AbstractEventLoop, meter: InterceptedAcks) -> None:
         super().__init__(client, loop)
         self._meter = meter
-        self._gate = cast("Any", client.admission.gate)  # a compiled one, where there are interceptors
-        self._gate.pause = meter.counter.pause
         self._soon = self._stopped = False
         self._reader, self._writer = os.pipe()
         try:
@@ -118,11 +109,6 @@ class LoopPoller(Poller):
         """Whether there is something that was reported and not told."""
         return self._soon or bool(self._client.deferred)
 
-    def pause(self, most: int = 0) -> None:
-        """Do not poll: see `Poller.pause`."""
-        super().pause()
-        self._gate.budget = most
-
     def _answer(self) -> None:
         with suppress(BlockingIOError):
             os.read(self._reader, _PIPE)
@@ -136,14 +122,11 @@ class LoopPoller(Poller):
         if self._client.deferred:  # what was reported before comes first
             self._poll_soon()
             return
-        self._gate.budget = _PORTION
         try:
             served = self._client.poll(0)
         except BaseException:  # an interrupt
             self._poll_soon()
             raise
-        if not self._gate.budget:  # librdkafka does not ring again for what it has still
-            self._poll_soon()
         self._count(served)
 
     def _poll_soon(self) -> None:

@@ -38,7 +38,6 @@ typedef struct {
     long long client_full, refused;
     unsigned long deferring; /* ident of the thread whose callbacks are put off, 0 when there is none */
     unsigned long home;      /* ident of the only thread whose callbacks are not put off, 0 for all */
-    long long budget;        /* reports until pause is called, which ends the client's poll(); 0: never */
     PyCFunctionWithKeywords method; /* of forward_to, when it is a method written in C like the client's */
     PyCFunctionWithKeywords poll_method; /* of poll, in the same way */
     volatile unsigned long *producing; /* in the counter's memory, or idle below */
@@ -46,7 +45,7 @@ typedef struct {
     Mark *marks;
     Py_ssize_t mark_count;
     char abandoned;
-    PyObject *forward_to, *at_edge, *deferred, *counter, *poll, *pause;
+    PyObject *forward_to, *at_edge, *deferred, *counter, *poll;
     PyObject *topics; /* the only ones that may pass, or NULL for all */
     PyObject *passed; /* the one of them that was found last, or NULL: most producers have few topics */
     StandIn *latest; /* borrowed: the report that was made last, while it lives */
@@ -137,8 +136,11 @@ standin_defer(StandIn *self, PyObject *const *args, Py_ssize_t nargs)
 static int
 defers(Gate *self)
 {
-    unsigned long thread = self->deferring || self->home ? PyThread_get_thread_ident() : 0;
-    return thread && (self->deferring == thread || (self->home && self->home != thread));
+    unsigned long thread;
+    if (!self->deferring && !self->home)
+        return 0;
+    thread = PyThread_get_thread_ident();
+    return self->deferring == thread || (self->home && self->home != thread);
 }
 
 static PyObject *
@@ -147,12 +149,6 @@ standin_call(PyObject *callable, PyObject *const *args, size_t nargsf, PyObject 
     StandIn *self = (StandIn *)callable;
     if (kwnames && PyTuple_GET_SIZE(kwnames))
         return PyErr_Format(PyExc_TypeError, "the stand-in for %R takes no keyword arguments", self->callback);
-    if (self->gate->budget && !--self->gate->budget && self->gate->pause) {
-        PyObject *done = PyObject_CallNoArgs(self->gate->pause);
-        if (!done)
-            return NULL;
-        Py_DECREF(done);
-    }
     if (defers(self->gate))
         return standin_defer(self, args, PyVectorcall_NARGS(nargsf));
     return call_marked(self->gate, CALLBACK, self->callback, args, nargsf, NULL);
@@ -628,7 +624,6 @@ gate_traverse(Gate *self, visitproc visit, void *arg)
     Py_VISIT(self->deferred);
     Py_VISIT(self->counter);
     Py_VISIT(self->poll);
-    Py_VISIT(self->pause);
     Py_VISIT(self->topics);
     Py_VISIT(self->passed);
     return 0;
@@ -644,7 +639,6 @@ gate_dealloc(Gate *self)
     Py_CLEAR(self->deferred);
     Py_CLEAR(self->counter); /* after this the memory behind producing is gone */
     Py_CLEAR(self->poll);
-    Py_CLEAR(self->pause);
     Py_CLEAR(self->topics);
     Py_CLEAR(self->passed);
     PyMem_Free(self->marks);
@@ -661,8 +655,6 @@ static PyMemberDef gate_members[] = {
     {"refused", Py_T_LONGLONG, offsetof(Gate, refused), Py_READONLY, "Records the client refused with another error."},
     {"deferring", Py_T_ULONG, offsetof(Gate, deferring), 0, "Ident of the thread whose callbacks are deferred; 0: none."},
     {"home", Py_T_ULONG, offsetof(Gate, home), 0, "Ident of the only thread whose callbacks are not deferred; 0: all."},
-    {"budget", Py_T_LONGLONG, offsetof(Gate, budget), 0, "Callbacks to call until pause() is called; 0: never."},
-    {"pause", Py_T_OBJECT_EX, offsetof(Gate, pause), 0, "Ends the client's poll()."},
     {"deferred", Py_T_OBJECT_EX, offsetof(Gate, deferred), Py_READONLY, "Callbacks that wait for the user's poll."},
     {NULL},
 };

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 import confluent_kafka
 import pytest
+import uvloop
 
 import kafka_throttle
+from kafka_throttle.aio import AIOProducer
 from kafka_throttle.brokers import MockKafka
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Coroutine, Iterator
 
 QUIET = {"linger.ms": 1, "log_level": 0}
 
@@ -30,7 +33,7 @@ def _client_type(error: BaseException) -> str:
     return "BufferError" if isinstance(error, BufferError) else type(error).__name__
 
 
-def adds_up(producer: kafka_throttle.Producer) -> bool:
+def adds_up(producer: kafka_throttle.Producer | AIOProducer) -> bool:
     """Return whether each record that was offered has one outcome, and none is in flight."""
     s = producer.statistics()
     settled = s.offered == sum(s.places().values())
@@ -97,3 +100,83 @@ def sides(bootstrap: str) -> Iterator[Sides]:
 def make(request: pytest.FixtureRequest, sides: Sides) -> Any:
     """Make a producer, of each kind in turn: for tests that say themselves what has to come out."""
     return getattr(sides, request.param)
+
+
+class Loops:
+    """Runs coroutines on one event loop, which complains of whatever touches it from elsewhere.
+
+    Attributes:
+        bootstrap: The address of the mock cluster.
+        complaints: What the loop's exception handler was told.
+    """
+
+    def __init__(self, bootstrap: str, loop: asyncio.AbstractEventLoop) -> None:
+        self.bootstrap = bootstrap
+        self.complaints: list[dict[str, Any]] = []
+        self.made: list[AIOProducer] = []
+        self._loop = loop
+        loop.set_debug(True)  # futures that are touched in another thread raise
+        loop.slow_callback_duration = 60
+        loop.set_exception_handler(lambda _, context: self.complaints.append(context))
+
+    def run(self, main: Coroutine[Any, Any, Any]) -> Any:
+        return self._loop.run_until_complete(asyncio.wait_for(main, 60))
+
+    def producer(
+        self,
+        bootstrap: str | None = None,
+        throttle: Any = None,
+        cls: type[AIOProducer] = AIOProducer,
+        executor: Any = None,
+        **conf: Any,
+    ) -> AIOProducer:
+        """Make a producer, whose records are accounted for at the end."""
+        settings = {"bootstrap.servers": bootstrap or self.bootstrap, **QUIET, **conf}
+        self.made.append(cls(settings, executor=executor, throttle=throttle))
+        return self.made[-1]
+
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Let the loop run until a condition holds."""
+        while not condition():
+            await asyncio.sleep(0.001)
+
+    def expected(self) -> list[dict[str, Any]]:
+        """Return what the handler was told, as it had to be."""
+        complaints, self.complaints = self.complaints, []
+        return complaints
+
+    def read(self, message: Any) -> Any:
+        """Return a record as a consumer sees it."""
+        consumer = confluent_kafka.Consumer(
+            {"bootstrap.servers": self.bootstrap, "group.id": "test", "log_level": 0}
+        )
+        try:
+            consumer.assign(
+                [confluent_kafka.TopicPartition(message.topic(), message.partition(), message.offset())]
+            )
+            return consumer.consume(1, 30)[0]
+        finally:
+            consumer.close()
+
+    def settle(self) -> None:
+        """End everything, and see that it adds up."""
+
+        async def close() -> None:
+            for producer in self.made:
+                await producer.close(5)
+
+        self.run(close())
+        self._loop.run_until_complete(self._loop.shutdown_default_executor())
+        self._loop.close()
+        for producer in self.made:
+            assert producer._admission.throttle.enabled is False or adds_up(producer), producer.statistics()
+        assert self.complaints == []
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loops(request: pytest.FixtureRequest, bootstrap: str) -> Iterator[Loops]:
+    """An event loop of each kind."""
+    new_loop = asyncio.new_event_loop if request.param == "asyncio" else uvloop.new_event_loop
+    made = Loops(bootstrap, new_loop())
+    yield made
+    made.settle()
