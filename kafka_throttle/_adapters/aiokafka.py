@@ -86,6 +86,8 @@ _TOPIC_FIRST = "topic" in signature(aiokafka.AIOKafkaProducer._serialize).parame
 # aiokafka bounds nothing but each partition: what the Java client's buffer.memory is by default.
 _BUFFER_BYTES = 32 << 20
 _MOST_RECORDS = 100_000
+# Batches that may wait for each partition on the average, behind its first one.
+_DEPTH = 3
 # A record can fail so many request timeouts after it was accepted.
 _TIMEOUTS = 3
 _SAME_SETTINGS = {
@@ -346,7 +348,8 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     """
 
     _meter: BatchMeter
-    _full: int
+    _behind: int
+    _crowded: bool
     filled: Callable[[], None]
     drained: Callable[[], None]
 
@@ -362,18 +365,31 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     def count_for(self, meter: BatchMeter) -> None:
         """Have a meter told of every batch from now on."""
         self._meter = meter
-        self._full = 0
+        self._behind = 0
+        self._crowded = False
         self.filled = self.drained = _do_nothing
 
     def crowded(self) -> bool:
-        """Return whether twice as many batches wait as the sender can take at once, one of each partition."""
-        return self._full >= len(self._batches) > 0
+        """Return whether many batches wait for the sender, behind the first one of each partition.
+
+        From several for each partition until there is one: so that who sends without a pause gives way seldom, and the
+        sender never runs dry.
+        """
+        behind, partitions = self._behind, len(self._batches)
+        self._crowded = behind > partitions if self._crowded else behind >= _DEPTH * partitions > 0
+        return self._crowded
 
     async def add_message(
         self, tp: Any, key: Any, value: Any, timeout: float, timestamp_ms: Any = None, headers: Any = None
     ) -> asyncio.Future[Any]:
         """Add a record and return the future of its delivery; see aiokafka's."""
         del timeout  # nothing is waited for
+        batches = self._batches.get(tp)
+        if batches and not self._closed and self._exception is None:
+            # The same as below, without one more call for each record.
+            future: asyncio.Future[Any] | None = batches[-1].append(key, value, timestamp_ms, headers=headers)
+            if future is not None:
+                return future
         return self.append(tp, key, value, timestamp_ms, headers)
 
     def append(self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any) -> asyncio.Future[Any]:
@@ -413,7 +429,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
 
     def _append_batch(self, builder: Any, tp: Any) -> CountedBatch:
         if self._batches.get(tp):
-            self._full += 1
+            self._behind += 1
             if self.crowded():
                 self.filled()
         return CountedBatch.adopt(super()._append_batch(builder, tp), self._meter)
@@ -421,7 +437,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     def _pop_batch(self, tp: Any) -> Any:
         batch = super()._pop_batch(tp)
         if tp in self._batches:
-            self._full -= 1
+            self._behind -= 1
             self.drained()
         return batch
 
@@ -433,7 +449,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     def reenqueue(self, batch: Any) -> None:
         """Have a batch sent once more, unless `fail_all` came in between."""
         if not batch.future.done():
-            self._full += bool(self._batches.get(batch.tp))
+            self._behind += bool(self._batches.get(batch.tp))
             super().reenqueue(batch)
 
 

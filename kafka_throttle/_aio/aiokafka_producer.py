@@ -160,7 +160,6 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         way = throttled.admission.way_of(topic)
         if way is not None:
             return await self._offer_each(way, batch, topic, partition)
-        await asyncio.sleep(0)  # a task that makes batches without a pause keeps the sender from sending them
         gate, records = throttled.gate, batch.record_count()
         if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
             waiting = throttled.admission.enter_live(topic, None, None)
