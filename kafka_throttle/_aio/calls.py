@@ -52,10 +52,11 @@ class Calls:
         executor: Executor | None,
         max_workers: int,
     ) -> None:
-        self.executor = ThreadPoolExecutor(max_workers) if executor is None else executor
+        name = f"kafka_throttle-{client.admission.settings.client_id}"
+        self.executor = ThreadPoolExecutor(max_workers, f"{name}-calls") if executor is None else executor
         self._owns_executor = executor is None
         # The threads above may all be waiting, for other things.
-        self._flusher = ThreadPoolExecutor(1)
+        self._flusher = ThreadPoolExecutor(1, f"{name}-flush")
         self._client = client
         self._poller = poller
         self._loop = loop

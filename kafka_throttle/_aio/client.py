@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import wait
+from functools import partial
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from kafka_throttle._sync import SWITCHED_OFF, Producer
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from concurrent.futures import Future
 
     from kafka_throttle._throttle import Throttle
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
 __all__ = ["LoopClient"]
 
-_WIDE = 1 << 62
 # What was given up is reported within so many seconds.
 _MOMENT = 1.0
 
@@ -50,8 +50,11 @@ class LoopClient(Producer):
         self.admission.gate.home = get_ident()
         if self.admission.shedding is not None:
             self.admission.keep(self.admission.shedding)
-        if not throttle.enabled:
-            self.admission.gate.open(_WIDE, _WIDE, 1.0)
+
+    @property
+    def hand_over(self) -> Callable[..., Any]:
+        """What takes a record: produce(), or where the facade is switched off, what is behind the gate."""
+        return self.produce if self.admission.throttle.enabled else partial(self.admission.gate.forward, self)
 
     @property
     def outstanding(self) -> int:

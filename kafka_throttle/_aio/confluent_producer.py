@@ -87,7 +87,7 @@ class AIOProducer(StockProducer):
         conf, resolved = config.resolve(throttle, producer_conf, os.environ)
         self._callbacks = Callbacks(self._loop, conf)
         self._client = client = LoopClient(conf, resolved, self._loop)
-        self._admission, self._deferred, self._hand_over = client.admission, client.deferred, client.produce
+        self._admission, self._deferred, self._hand_over = client.admission, client.deferred, client.hand_over
         self._poller = make_poller(client, self._loop)
         self._calls = Calls(client, self._poller, self._loop, executor, max_workers)
         self._flushing = TaskFlushing(self._admission, self._loop, self._calls.flush)
