@@ -28,7 +28,7 @@ from confluent_kafka import KafkaError
 from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, ClientSettings
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
 from kafka_throttle._records import ShedError
-from kafka_throttle.exceptions import Rejected, Shed
+from kafka_throttle.exceptions import ConfigurationError, Rejected, Shed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,6 +44,7 @@ __all__ = [
     "as_exception",
     "as_kafka_error",
     "conf_of",
+    "kwargs_of",
     "records_of",
     "serialized",
     "settings_of",
@@ -494,6 +495,26 @@ def conf_of(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     servers = conf.get("bootstrap.servers", "localhost")
     conf["bootstrap.servers"] = servers if isinstance(servers, str) else ",".join(servers)
     return conf
+
+
+def kwargs_of(conf: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords for aiokafka that a configuration of librdkafka means.
+
+    Args:
+        conf: The configuration of a client.
+
+    Raises:
+        ConfigurationError: Something in it has no keyword that means the same.
+    """
+    keywords = {theirs: ours for ours, theirs in _SAME_SETTINGS.items()}
+    problems = [
+        f"{key}: has no counterpart in aiokafka; allowed: {', '.join(sorted(keywords))}"
+        for key in conf
+        if key not in keywords
+    ]
+    if problems:
+        raise ConfigurationError(*problems)
+    return {keywords[key]: value for key, value in conf.items()}
 
 
 def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Callable[[float], None]) -> None:

@@ -84,3 +84,43 @@ def test_ctrl_c_ends_with_the_table_so_far(local_kafka: KafkaCluster) -> None:
     assert (process.returncode, complaints) == (130, "")
     assert "ended early" in "".join(seen)
     assert "Records lost" in "".join(seen)
+
+
+def test_the_demo_with_asyncio_shows_the_crowd_and_the_two_sides(
+    local_kafka: KafkaCluster, tmp_path: Path
+) -> None:
+    picture = tmp_path / "rates.png"
+
+    done = subprocess.run(
+        [*DEMO, "--asyncio", "--tasks", "1000", "--set-quota", "--seconds", "4", "--output", str(picture)],
+        env=environment(local_kafka),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "First 1,000 tasks send one record each, all at once; nothing limits them yet." in done.stdout
+    assert "The two programs differ in one import." in done.stdout
+    assert "1 s of 4 s" in done.stdout
+    assert "Longest stall of the event loop" in done.stdout
+    assert picture.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
+
+
+def test_all_requests_are_answered_with_asyncio(local_kafka: KafkaCluster) -> None:
+    done = subprocess.run(
+        [*DEMO, "--asyncio", "--tasks", "0", "--seconds", "2", "--no-plot", "--json"],
+        env=environment(local_kafka),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    figures = json.loads(done.stdout)
+    assert figures["crowd"] == 0
+    for side in ("bare", "kafka_throttle"):
+        account = figures[side]
+        assert account["produced"] > 0
+        assert (account["lost"], account["failed"], account["crowd_seconds"]) == (0, 0, None)

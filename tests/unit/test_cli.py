@@ -77,7 +77,13 @@ def test_a_picture_that_cannot_be_written_is_said_before_a_minute_has_passed(tmp
 
 
 @pytest.mark.parametrize(
-    ("missing", "arguments"), [("rich", ["--no-plot"]), ("matplotlib", []), ("rich", ["--json", "--no-plot"])]
+    ("missing", "arguments"),
+    [
+        ("rich", ["--no-plot"]),
+        ("matplotlib", []),
+        ("rich", ["--json", "--no-plot"]),
+        ("aiokafka", ["--asyncio"]),
+    ],
 )
 def test_a_missing_extra_is_one_line_that_says_what_to_install(
     missing: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch
@@ -145,6 +151,7 @@ def test_json_is_all_that_stdout_gets() -> None:
         "offered_bytes_per_second",
         "record_bytes",
         "seconds",
+        "crowd",
         "interrupted",
         "picture",
         *SIDES,
@@ -160,8 +167,34 @@ def test_json_is_all_that_stdout_gets() -> None:
     assert signal.getsignal(signal.SIGTERM) is handler
 
 
+def test_the_demo_with_asyncio_plays_on_the_mock_and_answers_every_request() -> None:
+    result = run("demo", "--asyncio", "--tasks", "200", "--mock", "--seconds", "1", "--json", "--no-plot")
+
+    assert result.exit_code == 0, result.stderr
+    figures = json.loads(result.stdout)
+    assert set(figures["versions"]) == {"kafka-throttle", "aiokafka"}
+    assert figures["crowd"] == 200
+    for side in SIDES:
+        account = figures[side]
+        assert account["lost"] == 0
+        assert account["produced"] > 0
+        assert account["crowd_seconds"] > 0
+    assert "First 200 tasks send one record each, all at once" in result.stderr
+    assert "The crowd at the beginning" in result.stderr
+
+
+def test_a_setting_that_aiokafka_has_not_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kafka_throttle.brokers.external.ExternalKafka.start", lambda _: None)
+    monkeypatch.setattr("kafka_throttle.brokers.external.ExternalKafka.create_topic", lambda *_: None)
+
+    result = run("demo", "--asyncio", "--no-plot", "--bootstrap", "b:1", "-X", "ssl.ca.location=ca.pem")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: ssl.ca.location: has no counterpart in aiokafka; allowed: ")
+
+
 def test_nothing_heavy_is_loaded_before_a_command_needs_it() -> None:
-    heavy = ["rich", "matplotlib", "prometheus_client", "jgo", "kafka_throttle.brokers.local"]
+    heavy = ["rich", "matplotlib", "aiokafka", "prometheus_client", "jgo", "kafka_throttle.brokers.local"]
     script = (
         "import sys; from kafka_throttle.cli import main; main(['demo', '--help'], standalone_mode=False);"
         f"print([name for name in {heavy} if name in sys.modules], file=sys.stderr)"

@@ -25,12 +25,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from kafka_throttle.cli.demo.stage import Stage
+    from kafka_throttle.cli.demo.story import Story
 
 __all__ = ["Recording", "SideFailed", "conduct"]
 
 _READY_WITHIN = 30.0
 # A produce() that waits when the time is up may wait for a broker that mutes the client for about a second.
 _OVERTIME = 2.0
+_CROWD_WITHIN = 90.0
 _DRAIN = 15.0
 _DRAIN_WHEN_INTERRUPTED = 3.0
 
@@ -45,11 +47,13 @@ class Recording:
 
     Attributes:
         samples: By side.
+        crowds: How long the crowd of each side took, in seconds; None when it took too long.
         results: By side, once there are any.
         interrupted: Whether somebody ended it early.
     """
 
     samples: dict[str, list[Sample]] = field(factory=lambda: {side: [] for side in SIDES})
+    crowds: dict[str, float | None] = field(factory=dict)
     results: dict[str, Result] = field(factory=dict)
     interrupted: bool = False
 
@@ -62,9 +66,10 @@ class _News(NamedTuple):
 class _SideProcess:
     """One running side; its standard error is kept for the case that it fails."""
 
-    def __init__(self, side: str, stage: Stage, plan: Plan, news: queue.Queue[_News]) -> None:
+    def __init__(self, side: str, client: str, stage: Stage, plan: Plan, news: queue.Queue[_News]) -> None:
         order = {
             "side": side,
+            "client": client,
             "topic": stage.topics[side],
             "settings": stage.settings[side],
             "plan": asdict(plan),
@@ -72,7 +77,7 @@ class _SideProcess:
         self.side = side
         self._complaints: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(  # noqa: S603 - this package, by this interpreter
-            [sys.executable, "-m", "kafka_throttle.cli.demo.side", json.dumps(order)],
+            [sys.executable, "-m", "kafka_throttle.cli.demo.process", json.dumps(order)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
@@ -126,9 +131,10 @@ class _Conductor:
         for side in self.sides.values():
             side.tell(order)
 
-    def wait_for(self, what: str, seconds: float) -> set[str]:
+    def wait_for(self, what: str, seconds: float, *sides: str) -> set[str]:
         """Take news until each side has sent a word, the time is up or somebody interrupts; return who has not."""
-        missing = {side for side in self.sides if what != "result" or side not in self._recording.results}
+        awaited = sides or self.sides
+        missing = {side for side in awaited if what != "result" or side not in self._recording.results}
         deadline = time.monotonic() + seconds
         while missing and not self.interrupted and (left := deadline - time.monotonic()) > 0:
             try:
@@ -162,12 +168,19 @@ class _Conductor:
         elif "sample" in message:
             self._recording.samples[side].append(Sample(**message["sample"]))
             self._show()
+        elif "crowd" in message:
+            self._recording.crowds[side] = message["crowd"]
         elif "result" in message:
             self._recording.results[side] = Result(**message["result"])
 
 
 def conduct(
-    stage: Stage, plan: Plan, recording: Recording, show: Callable[[], None], say: Callable[[str], None]
+    stage: Stage,
+    story: Story,
+    plan: Plan,
+    recording: Recording,
+    show: Callable[[], None],
+    say: Callable[[str], None],
 ) -> None:
     """Run both sides as planned, and fill in the recording.
 
@@ -175,6 +188,7 @@ def conduct(
 
     Args:
         stage: Where.
+        story: With which clients, and in which words.
         plan: What is offered.
         recording: Takes what the sides report.
         show: Called after each sample.
@@ -186,8 +200,13 @@ def conduct(
     with ExitStack() as stack:
         conductor = _Conductor(recording, show)
         for side in SIDES:
-            conductor.sides[side] = stack.enter_context(_SideProcess(side, stage, plan, conductor.news))
+            conductor.sides[side] = stack.enter_context(
+                _SideProcess(side, story.client, stage, plan, conductor.news)
+            )
         _expect(conductor.wait_for("ready", _READY_WITHIN), "connected")
+        if plan.crowd:
+            _let_crowds_pass(conductor, story, plan, recording, say)
+        stage.limit()
         with conductor.heeding_ctrl_c():
             conductor.tell("go")
             conductor.wait_for("over", plan.seconds + _OVERTIME)
@@ -200,6 +219,17 @@ def conduct(
         patience = _DRAIN_WHEN_INTERRUPTED if recording.interrupted else _DRAIN
         conductor.tell(f"drain {patience}")
         _expect(conductor.wait_for("result", patience + _OVERTIME + 5), "finished")
+
+
+def _let_crowds_pass(
+    conductor: _Conductor, story: Story, plan: Plan, recording: Recording, say: Callable[[str], None]
+) -> None:
+    """Have each side's crowd send, one after the other, so that they do not share the processor."""
+    say(f"First {plan.crowd:,} tasks send one record each, all at once; nothing limits them yet.")
+    for side in SIDES:
+        conductor.sides[side].tell("crowd")
+        _expect(conductor.wait_for("crowd", _CROWD_WITHIN, side), "done with the crowd")
+        say(story.crowd_passed(side, plan, recording.crowds[side]))
 
 
 def _expect(missing: set[str], what: str) -> None:

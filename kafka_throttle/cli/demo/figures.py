@@ -6,9 +6,11 @@ from typing import Any
 
 from attrs import asdict, frozen
 
-__all__ = ["SIDES", "Plan", "Result", "Sample", "quantile"]
+__all__ = ["SIDES", "TICK", "Plan", "Result", "Sample", "quantile"]
 
 SIDES = ("bare", "kafka_throttle")
+TICK = 0.25
+"""Seconds from one sample of a side to the next."""
 
 
 @frozen(kw_only=True)
@@ -20,12 +22,14 @@ class Plan:
         capacity: What Kafka takes from each side, in bytes per second.
         record_bytes: Size of each record's value.
         overload: What is offered, in multiples of the capacity.
+        crowd: Tasks that send one record each before that, all at once; 0 for none.
     """
 
     seconds: float = 60.0
     capacity: float = 1_000_000.0
     record_bytes: int = 1000
     overload: float = 2.0
+    crowd: int = 0
 
     @property
     def rate(self) -> float:
@@ -46,9 +50,11 @@ class Sample:
             age of the oldest record in the client when none was; None when there is nothing to tell. In seconds.
         p99: The same for 99 of 100.
         longest_call: The longest that it took to hand a record over so far, in seconds.
-        refusals: BufferErrors raised by produce() so far.
+        refusals: BufferErrors raised by produce() so far; with asyncio, requests that found no room in time.
         limit: Records that may be in the client; None when nothing limits them.
         state: What the producer says it does; empty for the bare client, which says nothing.
+        rate: Records reported as written within the last second: with asyncio only.
+        stall: The longest that the event loop stood still so far, in seconds; the same.
     """
 
     at: float
@@ -61,6 +67,8 @@ class Sample:
     refusals: int
     limit: int | None
     state: str
+    rate: float = 0.0
+    stall: float = 0.0
 
 
 @frozen(kw_only=True)
@@ -79,8 +87,11 @@ class Result:
         queue_at_end: Records in the client when the time was up, before they were given time to leave.
         failed: Records reported as failed.
         undelivered: Records never reported, although the client was given time.
-        refusals: BufferErrors raised by produce().
+        refusals: BufferErrors raised by produce(); with asyncio, requests that found no room in time.
         longest_call: The longest that it took to hand a record over, in seconds.
+        late_goodput: The goodput of the second half: with asyncio only.
+        stall: The longest that the event loop stood still, in seconds; the same.
+        crowd_seconds: What the crowd took, in seconds; None: there was none, or it took too long.
     """
 
     seconds: float
@@ -96,6 +107,9 @@ class Result:
     undelivered: int
     refusals: int
     longest_call: float
+    late_goodput: float = 0.0
+    stall: float = 0.0
+    crowd_seconds: float | None = None
 
     @property
     def lost(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kafka_throttle.cli.demo.figures import SIDES
-from kafka_throttle.cli.demo.words import NAMES, happening, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,6 +13,7 @@ if TYPE_CHECKING:
 
     from kafka_throttle.cli.demo.conductor import Recording
     from kafka_throttle.cli.demo.figures import Plan
+    from kafka_throttle.cli.demo.story import Story
 
 __all__ = ["Lines"]
 
@@ -24,12 +24,14 @@ class Lines:
     """Says every few seconds how it stands.
 
     Args:
+        story: In which words.
         recording: What is being recorded.
         plan: What is offered.
         say: Takes a line.
     """
 
-    def __init__(self, recording: Recording, plan: Plan, say: Callable[[str], None]) -> None:
+    def __init__(self, story: Story, recording: Recording, plan: Plan, say: Callable[[str], None]) -> None:
+        self._story = story
         self._recording = recording
         self._plan = plan
         self._say = say
@@ -50,6 +52,8 @@ class Lines:
         self._next = now - now % _EVERY + _EVERY
         self._say(f"{now:.0f} s of {self._plan.seconds:g} s")
         for side in SIDES:
-            figures = ", ".join(f"{name} {value}" for name, value in rows(samples, side, self._plan))
-            self._say(f"  {NAMES[side]:<16} {figures}")
-        self._say(f"  {happening(samples['bare'], samples['kafka_throttle'], self._plan)}")
+            figures = ", ".join(
+                f"{name} {value}" for name, value in self._story.rows(samples, side, self._plan)
+            )
+            self._say(f"  {self._story.names[side]:<16} {figures}")
+        self._say(f"  {self._story.happening(samples['bare'], samples['kafka_throttle'], self._plan)}")

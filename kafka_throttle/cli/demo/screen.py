@@ -14,7 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from kafka_throttle.cli.demo.figures import SIDES
-from kafka_throttle.cli.demo.words import NAMES, happening, rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from kafka_throttle.cli.demo.conductor import Recording
     from kafka_throttle.cli.demo.figures import Plan, Sample
+    from kafka_throttle.cli.demo.story import Story
 
 __all__ = ["Screen", "chart"]
 
@@ -32,7 +32,7 @@ _LEVELS = " ▁▂▃▄▅▆▇█"
 _WIDEST = 124
 # One decade more or less is one step of the same height on both sides.
 _DELAYS = (0.001, 100.0)
-_SMALLEST_QUEUE_SCALE = 1000.0
+_SMALLEST_SCALE = 1000.0
 
 
 class Screen:
@@ -40,6 +40,7 @@ class Screen:
 
     Args:
         console: Where.
+        story: In which words.
         recording: What is being recorded.
         plan: What is offered.
         title: What the demo plays on.
@@ -47,9 +48,10 @@ class Screen:
     """
 
     def __init__(
-        self, console: Console, recording: Recording, plan: Plan, title: str, constraint: str
+        self, console: Console, story: Story, recording: Recording, plan: Plan, title: str, constraint: str
     ) -> None:
         self._console = console
+        self._story = story
         self._recording = recording
         self._plan = plan
         self._title = title
@@ -57,14 +59,14 @@ class Screen:
         self._live = Live(self.frame(), console=console, auto_refresh=False, vertical_overflow="crop")
 
     def __enter__(self) -> Self:
-        self._live.start(refresh=True)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._live.stop()
 
     def show(self) -> None:
-        """Draw the present state."""
+        """Draw the present state; the screen begins with the first."""
+        self._live.start()
         self._live.update(self.frame(), refresh=True)
 
     def frame(self) -> RenderableType:
@@ -75,14 +77,14 @@ class Screen:
         heading = Text.assemble(
             ("kafka_throttle demo", "bold"), f" on {self._title}", no_wrap=True, overflow="ellipsis"
         )
-        offered = f"{self._plan.overload * self._plan.capacity / 1e6:g} MB/s is offered to each side. {self._constraint}"
+        offered = f"{self._story.offered(self._plan)} {self._constraint}"
         panels = [self._panel(side, width // 2) for side in SIDES]
         progress = Table.grid(padding=(0, 1))
         progress.add_row(
             ProgressBar(total=self._plan.seconds, completed=now, width=width - 32),
             f"{min(now, self._plan.seconds):.0f} of {self._plan.seconds:g} s, Ctrl-C ends",
         )
-        now_words = happening(samples["bare"], samples["kafka_throttle"], self._plan)
+        now_words = self._story.happening(samples["bare"], samples["kafka_throttle"], self._plan)
         return Group(
             heading,
             Text(offered, style="dim"),
@@ -99,25 +101,23 @@ class Screen:
         figures = Table.grid(expand=True)
         figures.add_column(style="dim")
         figures.add_column(justify="right", style="bold")
-        for name, value in rows(samples, side, self._plan):
+        for name, value in self._story.rows(samples, side, self._plan):
             figures.add_row(name, Text(value, style=colour))
         delays = _over_time(samples[side], lambda s: s.p99, self._plan.seconds, inner)
-        queues = _over_time(samples[side], lambda s: float(s.queue), self._plan.seconds, inner)
-        most = max((float(s.queue) for shown in samples.values() for s in shown), default=0.0)
+        words, charted = self._story.charted
+        values = _over_time(samples[side], charted, self._plan.seconds, inner)
+        most = max((charted(s) for shown in samples.values() for s in shown), default=0.0)
         low, high = (math.log(value) for value in _DELAYS)
         logs = [None if value is None else math.log(max(value, 1e-6)) for value in delays]
         body = Group(
             figures,
             Text(f"delay p99, {_DELAYS[0] * 1000:g} ms to {_DELAYS[1]:g} s (log)", style="dim"),
             *(Text(line, style=colour) for line in chart(logs, low, high, height)),
-            Text("records in the client", style="dim"),
-            *(
-                Text(line, style=colour)
-                for line in chart(queues, 0.0, max(most, _SMALLEST_QUEUE_SCALE), height)
-            ),
+            Text(words, style="dim"),
+            *(Text(line, style=colour) for line in chart(values, 0.0, max(most, _SMALLEST_SCALE), height)),
         )
         return Panel(
-            body, title=f"{NAMES[side]}.Producer", title_align="left", width=width, border_style=colour
+            body, title=self._story.title(side), title_align="left", width=width, border_style=colour
         )
 
 

@@ -1,31 +1,16 @@
-"""One side of the demo, in a process of its own so that the two do not share an interpreter.
-
-    python -m kafka_throttle.cli.demo.side '{"side": "bare", "topic": ..., "settings": {...}, "plan": {...}}'
-
-It writes one JSON object a line: {"ready": true}, {"sample": {...}} four times a second, {"over": true} when it stops
-to offer, {"result": {...}}. It obeys words on its standard input: "go"; "stop", to stop before the time is up;
-"drain N", to give the client N more seconds. When its input ends, so does it: the demo is gone.
-"""
+"""One side of the demo with a blocking client: a thread that calls produce() and poll(), as many applications have."""
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import threading
 import time
 from collections import deque
 from functools import partial
 from typing import Any
 
-from attrs import asdict
-
-from kafka_throttle.cli.demo.figures import Plan, Result, Sample, quantile
+from kafka_throttle.cli.demo.figures import TICK, Plan, Result, Sample, quantile
 
 __all__ = ["Side"]
-
-_TICK = 0.25
-_CONNECT_TIMEOUT = 15.0
 
 
 class Side:
@@ -49,7 +34,7 @@ class Side:
         self._pending: deque[float] = deque()
         self._delays: list[float] = []
         self._fresh: list[float] = []
-        self._recent: deque[list[float]] = deque(maxlen=round(1 / _TICK))
+        self._recent: deque[list[float]] = deque(maxlen=round(1 / TICK))
         self._produced = self._delivered = self._failed = self._refusals = 0
         self._largest_queue = 0
         self._longest_call = 0.0
@@ -65,6 +50,9 @@ class Side:
                 continue
             self._hand_over()
             self._producer.poll(0)
+
+    def crowd(self) -> None:
+        """Do nothing: threads are no crowd."""
 
     def drain(self, seconds: float, offered_for: float, at_end: tuple[int, int]) -> Result:
         """Give the client time to deliver what it still has, and return the account.
@@ -158,83 +146,3 @@ class Side:
         self._delivered += 1
         self._delays.append(delay)
         self._fresh.append(delay)
-
-
-class _Conversation:
-    """The words that come in, and the lines that go out."""
-
-    def __init__(self, side: Side) -> None:
-        self._side = side
-        self._go = threading.Event()
-        self._drain = threading.Event()
-        self._drain_seconds = 0.0
-        self._writing = threading.Lock()
-
-    def tell(self, **message: Any) -> None:
-        with self._writing:
-            print(json.dumps(message), flush=True)  # noqa: T201 - this is how it talks
-
-    def listen(self) -> None:
-        """Take orders until there is nobody left to give them."""
-        unfinished = b""
-        # os.read, because a thread inside sys.stdin's lock disturbs the end of the interpreter.
-        while data := os.read(0, 4096):
-            *orders, unfinished = (unfinished + data).split(b"\n")
-            for order in orders:
-                self._obey(*order.decode().split())
-        os._exit(1)
-
-    def _obey(self, word: str, *arguments: str) -> None:
-        if word == "go":
-            self._go.set()
-        elif word == "stop":
-            self._side.stop.set()
-        elif word == "drain":
-            self._drain_seconds = float(arguments[0])
-            self._drain.set()
-
-    def hold(self) -> None:
-        self.tell(ready=True)
-        self._go.wait()
-        began = time.perf_counter()
-        over = threading.Event()
-        sampling = threading.Thread(target=self._sample_until, args=(over,), daemon=True)
-        sampling.start()
-        self._side.offer()
-        offered_for = time.perf_counter() - began
-        at_end = self._side.standing()
-        over.set()
-        sampling.join()
-        self.tell(over=True)
-        self._drain.wait()
-        result = self._side.drain(self._drain_seconds, offered_for, at_end)
-        self.tell(result=asdict(result))
-
-    def _sample_until(self, over: threading.Event) -> None:
-        while not over.wait(_TICK):
-            self.tell(sample=asdict(self._side.sample()))
-
-
-def _producer(side: str, settings: dict[str, Any]) -> Any:
-    if side == "bare":
-        from confluent_kafka import Producer as BareProducer  # noqa: PLC0415 - each side loads its own
-
-        return BareProducer(settings)
-    from kafka_throttle import Producer  # noqa: PLC0415 - as above
-
-    return Producer(settings)
-
-
-def _main(given: str) -> None:
-    order = json.loads(given)
-    producer = _producer(order["side"], order["settings"])
-    producer.list_topics(order["topic"], timeout=_CONNECT_TIMEOUT)
-    conversation = _Conversation(Side(producer, order["topic"], Plan(**order["plan"])))
-    threading.Thread(target=conversation.listen, daemon=True).start()
-    conversation.hold()
-    sys.stdout.flush()
-    os._exit(0)  # what the client still has was given its time; destroying it would wait for more
-
-
-if __name__ == "__main__":
-    _main(sys.argv[1])

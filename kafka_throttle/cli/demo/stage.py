@@ -55,7 +55,8 @@ class Stage:
         constraint: What keeps it from taking everything, in a sentence.
         settings: Settings of the two clients, by side.
         topics: Their topics, by side.
-        lift: Takes the constraint away.
+        limit: Begins to keep it from taking everything.
+        lift: Ends that.
     """
 
     kind: str
@@ -63,30 +64,35 @@ class Stage:
     constraint: str
     settings: Mapping[str, dict[str, Any]]
     topics: Mapping[str, str]
+    limit: Callable[[], None]
     lift: Callable[[], None]
 
 
 @contextmanager
-def set_stage(choice: Choice, plan: Plan, say: Callable[[str], None]) -> Iterator[Stage]:
-    """Start a Kafka, limit it as planned, and end it afterwards.
+def set_stage(choice: Choice, client: str, plan: Plan, say: Callable[[str], None]) -> Iterator[Stage]:
+    """Start a Kafka that can be limited as planned, and end it afterwards.
 
     An existing cluster that was named must answer; without one it is a local Kafka, and where that cannot be had, the
     mock, with a line that says so and why.
 
     Args:
         choice: Which Kafka was asked for.
+        client: The package of the bare client.
         plan: What it should take.
         say: Told, in a line each, what is going on.
 
     Raises:
-        BrokerUnavailable: The cluster that was asked for does not answer, or does not take the quota.
+        BrokerUnavailable: The cluster that was asked for does not answer.
+        ConfigurationError: A setting for it has no counterpart in the client.
     """
     cluster = _start(choice, say)
     try:
         topics = {side: f"kafka-throttle-demo-{side.replace('_', '-')}-{uuid4().hex[:8]}" for side in SIDES}
         for topic in topics.values():
             cluster.create_topic(topic)
-        yield _limited(cluster, topics, plan, choice)
+        conf = cluster.client_config()
+        common = {side: _settings(client, conf, topics[side]) for side in SIDES}
+        yield _stage(cluster, client, common, topics, plan, choice)
     finally:
         cluster.stop()
 
@@ -112,9 +118,26 @@ def _start(choice: Choice, say: Callable[[str], None]) -> KafkaCluster:
     return cluster
 
 
-def _limited(cluster: KafkaCluster, topics: Mapping[str, str], plan: Plan, choice: Choice) -> Stage:
+def _settings(client: str, conf: Mapping[str, Any], client_id: str) -> dict[str, Any]:
+    """Return the settings of one side's client."""
+    settings = {**conf, "client.id": client_id}
+    if client != "aiokafka":
+        return settings
+    from kafka_throttle._adapters.aiokafka import kwargs_of  # noqa: PLC0415 - an extra
+
+    return kwargs_of(settings)
+
+
+def _stage(
+    cluster: KafkaCluster,
+    client: str,
+    settings: Mapping[str, dict[str, Any]],
+    topics: Mapping[str, str],
+    plan: Plan,
+    choice: Choice,
+) -> Stage:
     if isinstance(cluster, MockKafka):
-        return _mock_stage(cluster, topics, plan)
+        return _mock_stage(cluster, client, settings, topics, plan)
     kind = "existing" if isinstance(cluster, ExternalKafka) else "local"
     name = f"the cluster at {cluster.bootstrap}" if kind == "existing" else "Apache Kafka on this machine"
     capacity = f"{plan.capacity / 1e6:g} MB/s"
@@ -124,30 +147,38 @@ def _limited(cluster: KafkaCluster, topics: Mapping[str, str], plan: Plan, choic
         if limits
         else f"No quota is set on this cluster: it takes what it can. (--set-quota lets the demo limit itself to {capacity}.)"
     )
-    stage = Stage(
+    return Stage(
         kind=kind,
         name=name,
         constraint=constraint,
-        settings={side: {**cluster.client_config(), "client.id": topics[side]} for side in SIDES},
+        settings=settings,
         topics=topics,
-        lift=(lambda: _set_quotas(cluster, topics, None)) if limits else _nothing_to_lift,
+        limit=(lambda: _set_quotas(cluster, topics, plan.capacity)) if limits else _leave_alone,
+        lift=(lambda: _set_quotas(cluster, topics, None)) if limits else _leave_alone,
     )
-    if limits:
-        _set_quotas(cluster, topics, plan.capacity)
-    return stage
 
 
-def _mock_stage(cluster: MockKafka, topics: Mapping[str, str], plan: Plan) -> Stage:
+def _mock_stage(
+    cluster: MockKafka,
+    client: str,
+    settings: Mapping[str, dict[str, Any]],
+    topics: Mapping[str, str],
+    plan: Plan,
+) -> Stage:
     batch = max(1, round(plan.capacity * _MOCK_ROUND_TRIP / plan.record_bytes))
-    cluster.set_rtt(_MOCK_ROUND_TRIP)
-    narrow = {"max.in.flight.requests.per.connection": 1, "batch.num.messages": batch}
+    narrow = (
+        {"max_batch_size": batch * plan.record_bytes}  # it has one request at a time on its way anyhow
+        if client == "aiokafka"
+        else {"max.in.flight.requests.per.connection": 1, "batch.num.messages": batch}
+    )
     return Stage(
         kind="mock",
         name="librdkafka's mock cluster",
         constraint=f"It has no quotas: a slow network ({_MOCK_ROUND_TRIP * 1000:g} ms, one request of {batch} records at a "
         f"time) limits each side to about {plan.capacity / 1e6:g} MB/s.",
-        settings={side: {**cluster.client_config(), **narrow, "client.id": topics[side]} for side in SIDES},
+        settings={side: {**settings[side], **narrow} for side in SIDES},
         topics=topics,
+        limit=lambda: cluster.set_rtt(_MOCK_ROUND_TRIP),
         lift=lambda: cluster.set_rtt(0),
     )
 
@@ -157,5 +188,5 @@ def _set_quotas(cluster: KafkaCluster, topics: Mapping[str, str], bytes_per_seco
         cluster.set_producer_quota(client_id, bytes_per_second)
 
 
-def _nothing_to_lift() -> None:
+def _leave_alone() -> None:
     """Leave the cluster as it is."""

@@ -9,9 +9,7 @@ if TYPE_CHECKING:
 
     from kafka_throttle.cli.demo.figures import Plan, Sample
 
-__all__ = ["NAMES", "delay", "goodput", "happening", "rate", "rows", "state"]
-
-NAMES = {"bare": "confluent_kafka", "kafka_throttle": "kafka_throttle"}
+__all__ = ["delay", "goodput", "happening", "offered", "rate", "rows", "stands", "state"]
 
 # From here on a queue is one: what a healthy client holds between two polls stays below.
 _STANDING_QUEUE = 0.5  # seconds of the capacity
@@ -42,6 +40,11 @@ def goodput(samples: Sequence[Sample], plan: Plan, span: float = 5.0) -> float:
     return (last.delivered - first.delivered) * plan.record_bytes / (last.at - first.at)
 
 
+def offered(plan: Plan) -> str:
+    """Return what is offered to each side."""
+    return f"{plan.overload * plan.capacity / 1e6:g} MB/s is offered to each side."
+
+
 def state(side: str, samples: Sequence[Sample], plan: Plan) -> str:
     """Return what a side does now, in a word or two; the bare client does not say, so it is read off its queue."""
     if not samples:
@@ -51,7 +54,7 @@ def state(side: str, samples: Sequence[Sample], plan: Plan) -> str:
         return last.state
     if last.refusals and any(s.refusals < last.refusals for s in samples[-8:]):
         return "full: BufferError"
-    return "piling up" if _stands(last, plan) else "keeping up"
+    return "piling up" if stands(last, plan) else "keeping up"
 
 
 def happening(bare: Sequence[Sample], throttled: Sequence[Sample], plan: Plan) -> str:
@@ -59,7 +62,7 @@ def happening(bare: Sequence[Sample], throttled: Sequence[Sample], plan: Plan) -
     if not bare or not throttled:
         return "Both sides connect."
     b, t = bare[-1], throttled[-1]
-    if not _stands(b, plan):
+    if not stands(b, plan):
         if t.state == "throttling":
             return "The limit begins to be felt: kafka_throttle makes the application wait, the bare client starts to fill."
         return "So far Kafka takes everything (a quota lets a burst pass before it bites): no difference yet."
@@ -90,5 +93,6 @@ def rows(samples: dict[str, list[Sample]], side: str, plan: Plan) -> list[tuple[
     ]
 
 
-def _stands(sample: Sample, plan: Plan) -> bool:
+def stands(sample: Sample, plan: Plan) -> bool:
+    """Return whether a queue stands."""
     return sample.queue * plan.record_bytes > _STANDING_QUEUE * plan.capacity

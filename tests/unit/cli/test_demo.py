@@ -17,6 +17,7 @@ from kafka_throttle.cli.demo.picture import draw
 from kafka_throttle.cli.demo.screen import Screen, chart
 from kafka_throttle.cli.demo.side import Side
 from kafka_throttle.cli.demo.stage import Stage
+from kafka_throttle.cli.demo.story import ASYNCIO, BLOCKING, Story
 from kafka_throttle.cli.demo.verdict import closing, table
 from kafka_throttle.cli.demo.words import delay, goodput, happening, state
 
@@ -195,11 +196,12 @@ def test_a_side_that_cannot_begin_is_named_with_what_it_said() -> None:
         constraint="",
         settings={side: {"no.such.setting": 1} for side in SIDES},
         topics=dict.fromkeys(SIDES, "topic"),
+        limit=lambda: None,
         lift=lambda: None,
     )
 
     with pytest.raises(SideFailed, match=r"side ended before its time:(?s:.*)no\.such\.setting"):
-        conduct(stage, PLAN, Recording(), show=lambda: None, say=lambda _line: None)
+        conduct(stage, BLOCKING, PLAN, Recording(), show=lambda: None, say=lambda _line: None)
 
 
 def test_a_chart_has_a_step_for_each_eighth_of_a_line() -> None:
@@ -217,25 +219,26 @@ def recording() -> Recording:
     return seen
 
 
+@pytest.mark.parametrize("story", [BLOCKING, ASYNCIO], ids=lambda story: story.client)
 @pytest.mark.parametrize(("width", "height"), [(80, 24), (120, 40)])
-def test_the_screen_fits_the_terminal_and_shows_both(width: int, height: int) -> None:
+def test_the_screen_fits_the_terminal_and_shows_both(width: int, height: int, story: Story) -> None:
     out = StringIO()
     console = Console(file=out, width=width, height=height, force_terminal=True, color_system=None)
 
-    console.print(Screen(console, recording(), PLAN, "a test", "Nothing limits it.").frame())
+    console.print(Screen(console, story, recording(), PLAN, "a test", "Nothing limits it.").frame())
 
     lines = out.getvalue().splitlines()
 
     assert len(lines) <= height
     assert max(len(line) for line in lines if "╭" in line) <= width
-    assert "confluent_kafka.Producer" in out.getvalue()
-    assert "9,000 records" in out.getvalue()
+    assert story.title("bare") in out.getvalue()
+    assert "9,000 re" in out.getvalue()  # records, or requests
     assert "32 records" in out.getvalue()
 
 
 def test_lines_come_every_few_seconds_only() -> None:
     seen, whole, said = Recording(), recording(), list[str]()
-    lines = Lines(seen, PLAN, said.append)
+    lines = Lines(BLOCKING, seen, PLAN, said.append)
     for bare, throttled in zip(*whole.samples.values(), strict=True):
         seen.samples["bare"].append(bare)
         seen.samples["kafka_throttle"].append(throttled)
@@ -245,9 +248,11 @@ def test_lines_come_every_few_seconds_only() -> None:
     assert len(said) == 8
 
 
-def test_the_picture_is_a_png(tmp_path: Path) -> None:
+@pytest.mark.parametrize("story", [BLOCKING, ASYNCIO], ids=lambda story: story.client)
+@pytest.mark.parametrize("seen", [Recording(), recording()], ids=["nothing", "something"])
+def test_the_picture_is_a_png(tmp_path: Path, seen: Recording, story: Story) -> None:
     path = tmp_path / "delays.png"
 
-    draw(recording(), PLAN, "Nothing limits it.", path)
+    draw(story, seen, PLAN, "Nothing limits it.", path)
 
     assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
