@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from aiokafka import AIOKafkaProducer
 
 __all__ = [
+    "STRAIGHT",
     "BatchMeter",
     "ClientError",
     "DeepAccumulator",
@@ -84,6 +85,8 @@ _PRODUCE = 0  # its number among the protocol's requests
 # Until 0.13 the sender lingered and not the accumulator; until 0.12 a record's size depended on its topic's format.
 _waiter_of: Any = getattr(MessageAccumulator, "waiter", None) or vars(MessageAccumulator)["data_waiter"]
 _TOPIC_FIRST = "topic" in signature(aiokafka.AIOKafkaProducer._serialize).parameters  # noqa: SLF001
+STRAIGHT = not _TOPIC_FIRST
+"""Whether a record can be submitted as this version of aiokafka does it."""
 # aiokafka bounds nothing but each partition: what the Java client's buffer.memory is by default.
 _BUFFER_BYTES = 32 << 20
 _MOST_RECORDS = 100_000
@@ -385,12 +388,6 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     ) -> asyncio.Future[Any]:
         """Add a record and return the future of its delivery; see aiokafka's."""
         del timeout  # nothing is waited for
-        batches = self._batches.get(tp)
-        if batches and not self._closed and self._exception is None:
-            # The same as below, without one more call for each record.
-            future: asyncio.Future[Any] | None = batches[-1].append(key, value, timestamp_ms, headers=headers)
-            if future is not None:
-                return future
         return self.append(tp, key, value, timestamp_ms, headers)
 
     def append(self, tp: Any, key: Any, value: Any, timestamp_ms: Any, headers: Any) -> asyncio.Future[Any]:
