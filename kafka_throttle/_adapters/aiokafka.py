@@ -16,6 +16,7 @@ import asyncio
 import copy
 import time
 import weakref
+from collections import defaultdict
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -354,6 +355,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
     _meter: BatchMeter
     _behind: int
     _crowded: bool
+    _turns: defaultdict[Any, asyncio.Lock]
     filled: Callable[[], None]
     drained: Callable[[], None]
 
@@ -371,6 +373,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         self._meter = meter
         self._behind = 0
         self._crowded = False
+        self._turns = defaultdict(asyncio.Lock)
         self.filled = self.drained = _do_nothing
 
     def crowded(self) -> bool:
@@ -412,14 +415,14 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         return future
 
     async def add_batch(self, builder: Any, tp: Any, timeout: float) -> asyncio.Future[Any]:
-        """Add a whole batch and return the future of its delivery; see aiokafka's."""
-        del timeout  # nothing is waited for
-        if self._closed or self._exception is not None:
-            raise self._refusal()
-        batch = self._append_batch(builder, tp)
-        batch.payload = builder.size()
-        self._meter.appended_bytes += batch.payload
-        return asyncio.shield(batch.future)
+        """Add a whole batch when its partition has none that waits, first come, first served; see aiokafka's.
+
+        Raises:
+            KafkaTimeoutError: That was not so for `timeout` seconds.
+        """
+        deadline = time.monotonic() + timeout
+        async with self._turns[tp]:  # aiokafka would have everybody try whenever a batch leaves
+            return await super().add_batch(builder, tp, deadline - time.monotonic())  # type: ignore[no-any-return]
 
     def _refusal(self) -> BaseException:
         failed: BaseException | None = None if self._closed else copy.copy(self._exception)
@@ -430,7 +433,11 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
             self._behind += 1
             if self.crowded():
                 self.filled()
-        return CountedBatch.adopt(super()._append_batch(builder, tp), self._meter)
+        batch = CountedBatch.adopt(super()._append_batch(builder, tp), self._meter)
+        if builder.record_count():  # the application has built it
+            batch.payload = builder.size()
+            self._meter.appended_bytes += batch.payload
+        return batch
 
     def _pop_batch(self, tp: Any) -> Any:
         batch = super()._pop_batch(tp)

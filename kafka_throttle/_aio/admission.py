@@ -136,8 +136,16 @@ class TaskAdmission(Admission):
         """Take the time for which a broker holds the client back."""
         self.note_broker_throttle(_ThrottleEvent(seconds))
 
-    def enter_live(self, topic: Any, value: Any, key: Any) -> Coroutine[Any, Any, None] | None:
+    def enter_live(
+        self, topic: Any, value: Any, key: Any, *, yields: bool = False
+    ) -> Coroutine[Any, Any, None] | None:
         """Return None when a record may be handed over by its caller at once, else what has to be awaited before.
+
+        Args:
+            topic: The record's topic.
+            value: Its value.
+            key: Its key.
+            yields: Whether the loop has its turn anyhow, when the record is handed over.
 
         Raises:
             Rejected: The record's rule refuses it.
@@ -151,7 +159,8 @@ class TaskAdmission(Admission):
             if self.shedding is not None:
                 self.shedding.let_pass(topic, rank)
             # Even when there is room: a task that sends without a pause has to let the loop have its turn now and then.
-            return self.stand(policy, rank, args)
+            if not yields or self.line.holds_back(rank) or self.clock() < self._full_until:
+                return self.stand(policy, rank, args)
         wait = self.admit(LIVE, args, {})
         return None if wait is None else self.stand(wait.policy, rank, args)
 

@@ -192,7 +192,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             return await self._offer_each(way, batch, topic, partition)
         gate, records = throttled.gate, batch.record_count()
         if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
-            waiting = throttled.admission.enter_live(topic, None, None)
+            waiting = throttled.admission.enter_live(topic, None, None, yields=True)
             if waiting is not None:
                 await waiting
         gate.left -= records
