@@ -225,6 +225,7 @@ class Producer(STOCK):
             if admission.shedding is not None:
                 admission.shedding.stop()  # or it would hand over again what is purged
             if left:
+                admission.drain()  # or who waits would hand over again what is purged
                 super().purge()
         flush_first = (super().flush, super().purge) if timeout is None else None
         closed: bool = admission.polling.call(

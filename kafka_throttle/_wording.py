@@ -45,8 +45,8 @@ def how_it_stands(
 def draining(topic: str) -> str:
     """Return the words for a producer that takes nothing any more."""
     return (
-        f"not accepted: topic {topic!r}, the producer is draining: drain() was called, after which it takes no new "
-        "records; create another producer"
+        f"not accepted: topic {topic!r}, the producer is draining: drain() or close() was called, after which it takes no "
+        "new records; create another producer"
     )
 
 
