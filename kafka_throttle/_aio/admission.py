@@ -67,7 +67,8 @@ class TaskAdmission(Admission):
             way.elsewhere = self._settle_elsewhere
 
     def _settle_elsewhere(self, delivery: Delivery, error: Any, message: Any) -> None:
-        cast("Keeper", self.keeper).submit(delivery.put_off, error, message, self.gate.deferred)
+        # The queue settles it, and wakes the loop.
+        cast("Keeper", self.keeper).submit(self.gate.deferred.append, (delivery, error, message))
 
     # ---- the way of a record
 
@@ -271,6 +272,13 @@ class TaskAdmission(Admission):
         """Refuse every record from now on, those that wait included."""
         super().drain()
         self.line.dismiss("draining")
+
+    async def told(self) -> None:
+        """Wait until everything is told that was reported."""
+        if self.keeper is not None:
+            await self.keeper.run(_do_nothing)  # what failed is settled there
+        while self.gate.deferred:
+            await asyncio.sleep(0)
 
     async def leave(self) -> None:
         """Have nothing stand between a caller and the client any more, before that is closed."""

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from kafka_throttle._aio.admission import TaskAdmission
+    from kafka_throttle._shedding.shedding import Shedding
 
 __all__ = ["TaskFlushing"]
 
@@ -68,12 +69,23 @@ class TaskFlushing:
         while not admission.passed(last) and clock() < deadline:
             await asyncio.sleep(_LOOK)
         in_client = await self._flush_client(max(0.0, deadline - clock()))
-        shedding = admission.shedding
-        if shedding is not None and shedding.kept:
-            await self._in_thread(shedding.flush, max(0.0, deadline - clock()))
-            in_client = await self._flush_client(max(0.0, deadline - clock()))
+        if admission.shedding is not None and not admission.closed:
+            in_client = await self._flush_kept(admission.shedding, deadline)
         now = admission.statistics()
         return now.held + now.spooled + max(now.in_flight, in_client) + now.waiting
+
+    async def _flush_kept(self, shedding: Shedding, deadline: float) -> int:
+        """Wait until nothing is kept and the client has delivered what was; return what that has still."""
+        clock = self._admission.clock
+        while True:
+            await self._admission.told()  # what has failed may be kept now
+            kept = shedding.kept
+            if kept:
+                await self._in_thread(shedding.flush, max(0.0, deadline - clock()))
+            in_client = await self._flush_client(max(0.0, deadline - clock()))
+            await self._admission.told()
+            if not (kept or shedding.kept) or clock() >= deadline:
+                return in_client
 
     async def flush_to_close(self, seconds: float | None) -> None:
         """Wait as flush() does, but without a time only moments for what is on disk and does not move."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import deque
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,7 +12,6 @@ from aiokafka.structs import TopicPartition
 from kafka_throttle._adapters.aiokafka import as_kafka_error
 
 if TYPE_CHECKING:
-    import asyncio
     from collections.abc import Callable
 
     from kafka_throttle._adapters.aiokafka import BatchMeter, DeepAccumulator
@@ -21,6 +21,8 @@ __all__ = ["Handover"]
 
 # So many records take about a millisecond.
 _PORTION = 128
+# Who waits until everything is handed over looks this often, in seconds.
+_LOOK = 0.002
 
 
 class _Call(NamedTuple):
@@ -57,6 +59,7 @@ class Handover:
         self._meter = meter
         self._outgoing: deque[_Call] = deque()
         self._unknown: dict[str, list[_Call]] = {}
+        self._learning: dict[str, asyncio.Task[None]] = {}
         self._woken = False
 
     def put(
@@ -90,7 +93,7 @@ class Handover:
                 self._hand(call)
             else:
                 self._unknown[call.topic] = [call]
-                self._loop.create_task(self._learn(call.topic))
+                self._learning[call.topic] = self._loop.create_task(self._learn(call.topic))
         if outgoing:
             self._loop.call_soon(self._dispatch)  # others have to have their turn
             return
@@ -103,6 +106,7 @@ class Handover:
     async def _learn(self, topic: str) -> None:
         """Ask for a topic's metadata; its records wait meanwhile, and those of others do not."""
         problem = await self.client.learn(topic)
+        del self._learning[topic]
         for call in self._unknown.pop(topic):
             if problem is None:
                 self._hand(call)
@@ -110,6 +114,21 @@ class Handover:
                 self._lose(call, problem)
         if not self._woken:
             self._dispatch()
+
+    async def emptied(self) -> None:
+        """Wait until aiokafka has every record, or has refused it."""
+        while self._outgoing or self._unknown:
+            await asyncio.sleep(_LOOK)
+
+    def give_up(self, problem: BaseException) -> None:
+        """Report every record that aiokafka does not have yet, as it is closed."""
+        for task in self._learning.values():
+            task.cancel()
+        calls = [call for waiting in self._unknown.values() for call in waiting] + list(self._outgoing)
+        self._unknown.clear()
+        self._outgoing.clear()
+        for call in calls:
+            self._lose(call, problem)
 
     def _hand(self, call: _Call) -> None:
         client = self.client

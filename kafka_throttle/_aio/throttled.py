@@ -77,7 +77,8 @@ class Throttled:
         self._client = producer.client
         self._transactions = producer._txn_manager  # noqa: SLF001
         handover.client = Client(producer, self._accumulator)
-        self._flushing = TaskFlushing(self.admission, self._loop, partial(_flush_client, self._accumulator))
+        self._handover = handover
+        self._flushing = TaskFlushing(self.admission, self._loop, self._flush_client)
         self._meter.reported = self._accumulator.drained = self.admission.tend_soon
         self._accumulator.filled = self.gate.close
         self.admission.crowded = self._accumulator.crowded
@@ -122,6 +123,19 @@ class Throttled:
         """Wait until nothing is left of what was accepted before; return the records that are."""
         return await self._flushing.flush(seconds)
 
+    async def _flush_client(self, seconds: float) -> int:
+        """Wait until aiokafka has sent what it has or is about to have; the statistics know what is left."""
+        task = asyncio.ensure_future(self._send_all())
+        try:
+            await asyncio.wait({task}, timeout=None if seconds == math.inf else max(0.0, seconds))
+        finally:
+            task.cancel()
+        return 0
+
+    async def _send_all(self) -> None:
+        await self._handover.emptied()
+        await self._accumulator.flush()
+
     async def _in_thread(self, work: Callable[..., Any], *args: Any) -> Any:
         """Do what blocks in a thread of its own: the keeper's has to stay free for what it waits for."""
         return await self._loop.run_in_executor(None, partial(work, *args))
@@ -164,20 +178,11 @@ class Throttled:
                     await asyncio.wait({stopping}, timeout=_MOMENT)
         finally:
             stopping.cancel()
+            self._handover.give_up(ProducerClosed())
         if done:
             stopping.result()
         elif stopping.done() and not stopping.cancelled():
             stopping.exception()  # what comes of being torn down
-
-
-async def _flush_client(accumulator: DeepAccumulator, seconds: float) -> int:
-    """Wait until aiokafka has sent what it has; the statistics know what is left."""
-    task = asyncio.ensure_future(accumulator.flush())
-    try:
-        await asyncio.wait({task}, timeout=None if seconds == math.inf else max(0.0, seconds))
-    finally:
-        task.cancel()
-    return 0
 
 
 def _caught(work: Callable[[], None]) -> BaseException | None:
