@@ -365,8 +365,9 @@ def test_a_failed_delivery_becomes_a_dead_letter_and_is_reported_as_it_was(
 ) -> None:
     file, reports = tmp_path / "letters.jsonl", Reports()
     producer = make(Block(), 1000, bootstrap=bootstrap, on_failure=DeadLetter(file=file))
-    producer.produce("kept", b"where?", b"k", 99, headers={"h": b"1"}, on_delivery=reports)
-    producer.produce("kept", b"here", on_delivery=reports)
+    # Of a topic that the client knows, an unknown partition is refused at once.
+    producer.produce("kept-new", b"where?", b"k", 99, headers={"h": b"1"}, on_delivery=reports)
+    producer.produce("kept-new", b"here", on_delivery=reports)
     assert producer.flush(30) == 0
     errors = {message.value(): error for error, message in reports}
     assert errors[b"here"] is None
@@ -380,12 +381,12 @@ def test_a_failed_delivery_becomes_a_dead_letter_and_is_reported_as_it_was(
 def test_dead_letters_go_to_a_topic_with_headers(make: Makers, bootstrap: str, tmp_path: Path) -> None:
     reports = Reports()
     producer = make(Block(), 1000, bootstrap=bootstrap, on_failure=DeadLetter("{topic}-dlt"))
-    producer.produce("kept", b"where?", b"k", 99, on_delivery=reports)
+    producer.produce("kept-newer", b"where?", b"k", 99, on_delivery=reports)
     assert producer.flush(30) == 0
-    (message,) = read(bootstrap, "kept-dlt", 1)
+    (message,) = read(bootstrap, "kept-newer-dlt", 1)
     headers = dict(message.headers())
     assert (message.key(), message.value()) == (b"k", b"where?")
-    assert b"kept" in headers.values()
+    assert b"kept-newer" in headers.values()
     assert len(reports) == 1
     assert places(producer.statistics()) == {"dead_lettered": 1}
 
