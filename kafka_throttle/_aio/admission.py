@@ -63,6 +63,7 @@ class TaskAdmission(Admission):
         """Take what keeps, follows or gives up records; what may wait for the disk is done in a thread from now on."""
         self.shedding = shedding
         self.keeper = Keeper(shedding, self._loop, f"kafka_throttle-{self.settings.client_id}-disk")
+        shedding.run_beside_a_loop()
         for way in shedding.ways:
             way.elsewhere = self._settle_elsewhere
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaError, KafkaException
@@ -32,6 +33,10 @@ _PORTION = 256
 _HELP = 0.0002
 # A disk that cannot be read is left alone for so many seconds.
 _TROUBLE = 1.0
+# A pump beside an event loop rests for so many seconds after so many records, and reads no more at once: the loop's thread
+# has to take the GIL for each report that it is told of, and whoever has it gives it away after 5 ms unless it sleeps.
+_REST = 5e-5
+_BEFORE_REST = 16
 
 
 class Handing:
@@ -45,6 +50,7 @@ class Handing:
 
     Attributes:
         stopped: Whether the producer is being closed.
+        courteous: Whether the pump runs beside an event loop, which it must not hold up.
     """
 
     def __init__(
@@ -59,7 +65,7 @@ class Handing:
         self._others_at = -_RECENTLY
         self._turn = self._ticket = 0
         self._troubled: dict[Way, float] = {}
-        self.stopped = False
+        self.stopped = self.courteous = False
 
     def wait_until(self, at: float) -> None:
         """Hand over nothing before a moment of the clock."""
@@ -80,7 +86,7 @@ class Handing:
             return 0
         ready = [way for way in waiting if now >= self._troubled.get(way, 0.0)]
         with self._pumping:
-            return self._hand_over(producer, ready) if ready else 0
+            return self._hand_over(producer, ready, rests=self.courteous) if ready else 0
 
     def help(self, producer: Any, way: Way) -> None:
         """Do the pump's work now and then: a thread that produces without a pause leaves the pump little time."""
@@ -93,7 +99,7 @@ class Handing:
         finally:
             self._pumping.release()
 
-    def _hand_over(self, producer: Any, waiting: list[Way]) -> int:
+    def _hand_over(self, producer: Any, waiting: list[Way], *, rests: bool = False) -> int:
         """Hand over a portion of what waits, of each way in turn; return how many records that were."""
         admission = self._admission
         self._turn += 1
@@ -108,17 +114,17 @@ class Handing:
             records = room.records
             if others and way.spools:  # a record that comes now must not find the client full of old ones
                 records = min(records, int(way.share * admission.engine.limit_records) - way.out)
-            moved += self._move(producer, way, records, room.bytes)
+            moved += self._move(producer, way, records, room.bytes, rests=rests)
         self._ticket = ticket + moved
         return moved
 
-    def _move(self, producer: Any, way: Way, records: int, size: int) -> int:
+    def _move(self, producer: Any, way: Way, records: int, size: int, *, rests: bool) -> int:
         """Hand over as many records of a way, within so many bytes; return how many that were."""
         moved = 0
         for keeper in way.keepers:
             while moved < records and size > 0:
                 try:
-                    entries = keeper.next(min(records - moved, _PORTION))
+                    entries = keeper.next(min(records - moved, _BEFORE_REST if rests else _PORTION))
                 except SpoolError as error:
                     logger.warning("%s: tried again in %.0f s", error, _TROUBLE)
                     self._troubled[way] = self._admission.clock() + _TROUBLE
@@ -126,6 +132,8 @@ class Handing:
                 handed = self._hand(producer, way, keeper, entries, size)
                 moved += handed
                 size -= sum(record.size for _, record in entries[:handed])
+                if rests:
+                    time.sleep(_REST)
                 if handed < len(entries) or not entries:
                     break
             if keeper.waiting:

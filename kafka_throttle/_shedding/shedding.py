@@ -260,6 +260,10 @@ class Shedding:
             self._handing.wait_until(self._admission.clock() + _JITTER * self._draw())
             self._wake()
 
+    def run_beside_a_loop(self) -> None:
+        """Have the pump hold up no event loop."""
+        self._handing.courteous = True
+
     def _wake(self) -> None:
         pump = self.pump
         if pump is None and not self._closed:
