@@ -14,6 +14,8 @@ The AIMD law (Chiu and Jain 1989), once per window:
   from then on add a share of the limit at the last decrease.
 - calm and the edge was not reached: unchanged. A limit that was not tested must not grow.
 - nothing reported although records are in flight: unchanged. Nothing is known.
+
+What is kept is a number of records; when they become of another size, the bytes that they are stay the same.
 """
 
 from __future__ import annotations
@@ -47,6 +49,8 @@ _SMALLEST_RECORDS = 2
 # Doubling goes on while it brings so much more throughput, with so many windows of grace.
 _FLAT_GAIN = 1.05
 _FLAT_WINDOWS = 3
+# Records are of another kind when they are so many times as large as before, or as small.
+_OTHER_KIND = 4.0
 
 
 @frozen
@@ -153,7 +157,7 @@ class AIMD(Limit):
 
     def start(self, bounds: Bounds, record_bytes: float) -> AIMDLaw:
         """Return the law at its start limit."""
-        law = AIMDLaw(self, bounds)
+        law = AIMDLaw(self, bounds, record_bytes)
         law.records = law.within(self.start_bytes / record_bytes, law.batch(record_bytes), record_bytes)
         law.useful = law.records
         return law
@@ -170,6 +174,7 @@ class AIMDLaw:
     Attributes:
         config: Its parameters.
         bounds: What the client can hold.
+        record_bytes: Mean size of the records that the limit counts.
         records: The limit.
         doubling: Whether calm windows double the limit (slow start).
         useful: The last limit at which doubling still brought throughput.
@@ -177,6 +182,7 @@ class AIMDLaw:
 
     config: AIMD
     bounds: Bounds
+    record_bytes: float
     records: float = field(default=0.0, init=False)
     doubling: bool = field(default=True, init=False)
     _at_decrease: float = field(default=0.0, init=False)
@@ -185,6 +191,7 @@ class AIMDLaw:
     _flat: int = field(default=0, init=False)
     useful: float = field(default=0.0, init=False)
     _pressed: float | None = field(default=None, init=False)
+    _tested: bool = field(default=False, init=False)
 
     def batch(self, record_bytes: float) -> float:
         """Return the records of one batch: below it the sender starves."""
@@ -197,6 +204,8 @@ class AIMDLaw:
 
     def update(self, sample: WindowSample, conditions: Conditions) -> None:
         """Learn from one window; see the module for the law."""
+        self._follow(conditions.record_bytes)
+        self._tested = self._tested or sample.edge_reached or conditions.congested is not None
         self._note_idle(sample)
         if sample.stalled:
             return
@@ -212,6 +221,20 @@ class AIMDLaw:
         if sample.acked:
             self._mean_rate += 0.3 * (sample.rate - self._mean_rate)
         self._rate = sample.rate
+
+    def _follow(self, record_bytes: float) -> None:
+        """Keep the limit in bytes when the records become of another kind.
+
+        The first ones may be of a few bytes and the others of kilobytes: a limit that was never tested would be as many
+        megabytes. One that was is kept as it is when they differ little, as a path has costs for each record, too.
+        """
+        ratio = record_bytes / self.record_bytes
+        if self._tested and 1 / _OTHER_KIND < ratio < _OTHER_KIND:
+            return
+        self.record_bytes = record_bytes
+        self.records = self.within(self.records / ratio, self.batch(record_bytes), record_bytes)
+        self.useful /= ratio
+        self._at_decrease /= ratio
 
     def _least_for(self, sample: WindowSample, conditions: Conditions) -> float:
         """Return what the rate needs: below it the sender waits for batches that cannot fill."""

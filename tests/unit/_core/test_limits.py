@@ -44,6 +44,27 @@ def test_the_start_limit_stays_within_what_the_client_can_hold() -> None:
     assert AIMD(start_bytes="1 MB").start(evolve(BOUNDS, most_records=50), RECORD).records == 50.0
 
 
+def test_a_limit_that_was_not_tested_stays_the_same_in_bytes_when_the_records_become_larger() -> None:
+    law = AIMD(start_bytes="1 MB").start(BOUNDS, 50.0)
+    law.update(window(edge=False), CALM)
+    assert law.records * RECORD == pytest.approx(1_000_000)
+    law.update(window(edge=False), evolve(CALM, record_bytes=500.0))
+    assert law.records * 500 == pytest.approx(1_000_000)
+
+
+@pytest.mark.parametrize(
+    ("record_bytes", "records"), [(4 * RECORD, 250), (RECORD / 4, 4000), (3 * RECORD, 1000)]
+)
+def test_a_limit_that_was_tested_stays_the_same_in_bytes_when_the_records_are_of_another_kind(
+    record_bytes: float, records: float
+) -> None:
+    law = law_at(1000, doubling=False)
+    law.update(window(edge=True, rate=0.0), evolve(CALM, congested=None))
+    before = law.records
+    law.update(window(edge=False), evolve(CALM, record_bytes=record_bytes))
+    assert law.records / before == pytest.approx(records / 1000)
+
+
 # ---- congested
 
 
