@@ -332,6 +332,8 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         if not self.future.done():
             self._note(exception)
         super().failure(exception)
+        if self._drain_waiter.done():
+            self._drain_waiter.exception()  # or the loop complains of it, where nobody waits for the batch to leave
 
     def _note(self, exception: BaseException) -> None:
         """Say, to whoever is given a copy of the exception, whether the records may have been written."""
@@ -456,6 +458,16 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         if not batch.future.done():
             self._behind += bool(self._batches.get(batch.tp))
             super().reenqueue(batch)
+
+    def fail_all(self, exception: BaseException) -> None:
+        """Fail every batch; those that were not sent never are."""
+        # aiokafka takes a batch that was sent before out of its pending ones when it is done, whether it is there or not.
+        self._pending_batches.update(
+            batch for batches in self._batches.values() for batch in batches if batch.retry_count
+        )
+        super().fail_all(exception)
+        self._batches.clear()
+        self._behind = 0
 
 
 def records_of(batch: Any) -> list[tuple[Any, Any, Any, Any]]:
