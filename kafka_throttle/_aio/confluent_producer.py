@@ -44,14 +44,15 @@ __all__ = ["AIOProducer"]
 class AIOProducer(StockProducer):
     """confluent_kafka.aio.AIOProducer with admission control: prompt futures, bounded delay and memory.
 
+    Everything that works with confluent_kafka's class works here:
+
         async with AIOProducer({"bootstrap.servers": "localhost:9092"}) as producer:
             delivery = await producer.produce("orders", b"...", key=b"42", headers={"a": b"1"})
             message = await delivery
 
-    Everything that works with confluent_kafka's class works here. What differs: produce() takes all that the blocking
-    class's produce() takes, waits (at most 60 s, as the Java client does) while Kafka takes less than is offered, and then
-    raises `Rejected`; callbacks run on the loop, and are functions or coroutine functions; flush(), drain() and close()
-    take a timeout and end. See `Throttle` for other policies.
+    What differs: produce() takes all that the blocking class's produce() takes, waits (at most 60 s, as the Java client
+    does) while Kafka takes less than is offered, and then raises `Rejected`; callbacks run on the loop, and are functions
+    or coroutine functions; flush(), drain() and close() take a timeout and end. See `Throttle` for other policies.
 
     Args:
         producer_conf: The client's configuration; ``throttle.*`` keys configure the facade.
@@ -108,7 +109,7 @@ class AIOProducer(StockProducer):
         """Hand one record to the client when there is room, else do what its rule says: by default, wait.
 
         Returns:
-            The future of its delivery: the message, or KafkaException. It raises `Shed` when the record's rule gave it up,
+            The future of its delivery, with the message or a KafkaException. It raises `Shed` when the record's rule gave it up,
             and resolves to `Spilled` when it was put on disk.
 
         Raises:
@@ -177,7 +178,7 @@ class AIOProducer(StockProducer):
             timeout: As for flush().
 
         Returns:
-            Records that are left: in the client, held or on disk.
+            Records that are left, in the client, held or on disk.
         """
         self._refuse_closed()
         self._admission.drain()
