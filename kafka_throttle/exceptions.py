@@ -146,3 +146,8 @@ class SpoolLocked(SpoolError):
     def __init__(self, message: str, *, directory: str, pid: int | None) -> None:
         super().__init__(message, directory=directory)
         self.pid = pid
+
+
+def known_as(public: type[ThrottleError], own: type[ThrottleError]) -> None:
+    """Have a class that is a client's exception, too, appear in tracebacks under its public name."""
+    own.__module__, own.__name__, own.__qualname__ = public.__module__, public.__name__, public.__qualname__

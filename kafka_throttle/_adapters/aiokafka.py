@@ -29,7 +29,7 @@ from confluent_kafka import KafkaError
 from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, ClientSettings
 from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
 from kafka_throttle._records import ShedError
-from kafka_throttle.exceptions import ConfigurationError, Rejected, Shed
+from kafka_throttle.exceptions import ConfigurationError, Rejected, Shed, known_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -147,6 +147,10 @@ class RejectedHere(Rejected, KafkaTimeoutError):  # type: ignore[misc]
 
 class ShedHere(Shed, aiokafka.errors.KafkaError):  # type: ignore[misc]
     """`Shed`, for those who expect aiokafka's errors."""
+
+
+known_as(Rejected, RejectedHere)
+known_as(Shed, ShedHere)
 
 
 def as_exception(error: KafkaError, message: Any) -> BaseException:

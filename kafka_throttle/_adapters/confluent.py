@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 
 from kafka_throttle._core.limits import Bounds
 from kafka_throttle._records import ShedError
-from kafka_throttle.exceptions import Shed
+from kafka_throttle.exceptions import Shed, known_as
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -112,6 +112,9 @@ def is_refusal(error: BaseException) -> bool:
 
 class ShedHere(Shed, KafkaException):
     """`Shed`, for those who expect the client's exception; its first argument is the error, as there."""
+
+
+known_as(Shed, ShedHere)
 
 
 def as_exception(error: KafkaError, message: Any) -> BaseException:
