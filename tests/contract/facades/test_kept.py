@@ -188,7 +188,7 @@ def test_a_failed_delivery_is_spilled_and_sent_again(
     driver.until(lambda: sum(driver.statistics().errors.values()) >= 3)
     broker.resume()
     assert driver.flush() == 0
-    assert broker.values() == ["0", "1", "2"]
+    assert sorted(broker.values()) == ["0", "1", "2"]  # those that were sent may overtake one that has failed
     told = ON_DISK if driver.tells_commit and resolve == "commit" else DELIVERED
     driver.until(lambda: all(offer.told for offer in offers))
     assert list(driver.told().values()) == 3 * [[told]]
