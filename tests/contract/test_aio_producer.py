@@ -526,6 +526,25 @@ def test_a_full_client_makes_its_callers_wait(loops: Any) -> None:
     loops.run(main())
 
 
+def test_a_full_client_changes_no_order(loops: Any) -> None:
+    async def main() -> list[bytes]:
+        order: list[bytes] = []
+        conf = {"queue.buffering.max.messages": 10}
+        async with loops.producer(**conf) as producer:
+            tasks = [
+                asyncio.ensure_future(
+                    producer.produce(
+                        "topic", b"%d" % n, partition=0, on_delivery=lambda e, m: order.append(m.value())
+                    )
+                )
+                for n in range(500)
+            ]
+            await asyncio.gather(*[await task for task in tasks])
+        return order
+
+    assert loops.run(main()) == [b"%d" % n for n in range(500)]
+
+
 def test_a_value_that_can_never_fit_is_refused_at_once(loops: Any) -> None:
     async def main() -> None:
         conf = {"queue.buffering.max.kbytes": 1, "message.max.bytes": 10_000}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import os
+import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -362,3 +364,41 @@ def test_the_sampling_has_bounds(power: int) -> None:
 def test_a_counter_takes_no_arguments() -> None:
     with pytest.raises(TypeError, match="takes no arguments"):
         interceptors().AckCounter(1)
+
+
+@pytest.mark.compiled
+def test_the_client_rings_when_there_is_something_to_poll_for_again(mock_kafka: MockKafka) -> None:
+    counting = Counting(intercepted, mock_kafka.bootstrap)
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    assert counting.meter.ring(writer)
+
+    def rung() -> bool:
+        return bool(select.select([reader], [], [], 10)[0]) and os.read(reader, 4096) != b""
+
+    for _ in range(2):
+        counting.produce("topic", b"v", on_delivery=lambda *report: None)
+        while counting.meter.counter.acked()[0] != counting.gate.ticket:
+            time.sleep(0.001)
+        assert rung()
+        while len(counting.client):
+            counting.client.poll(0)
+    with pytest.raises(BlockingIOError):  # nothing is left to poll for
+        os.read(reader, 4096)
+    assert counting.meter.ring(-1)
+    counting.produce("topic", b"v")
+    assert counting.client.flush(30) == 0
+    with pytest.raises(BlockingIOError):
+        os.read(reader, 4096)
+    meter = counting.meter
+    del counting
+    gc.collect()
+    assert meter.ring(writer) is False
+    os.close(reader)
+    os.close(writer)
+
+
+@pytest.mark.compiled
+def test_it_rings_at_a_descriptor_alone() -> None:
+    with pytest.raises(TypeError, match="int"):
+        intercepted().ring("door")  # type: ignore[arg-type]

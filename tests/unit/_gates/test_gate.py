@@ -327,6 +327,35 @@ def test_only_the_polling_threads_calls_are_put_off(client: Client) -> None:
     assert (told, len(client.deferred)) == (["of another thread"], 0)
 
 
+def test_where_a_gate_has_a_home_the_calls_of_other_threads_are_put_off(client: Client) -> None:
+    told: list[Any] = []
+    stand_in = client.gate.stand_in(lambda *args: told.append(args))
+    client.gate.forward("producer", "t", on_delivery=lambda *report: told.append(report))
+    report = given_callback(client)
+    client.gate.home = get_ident()
+    with ThreadPoolExecutor(1) as other:
+        other.submit(stand_in, "elsewhere").result()
+        other.submit(report, None, "elsewhere").result()
+    assert (told, [arguments for _, *arguments in client.deferred]) == (
+        [],
+        [["elsewhere"], [None, "elsewhere"]],
+    )
+    stand_in("at home")
+    report(None, "at home")
+    assert told == [("at home",), (None, "at home")]
+    client.gate.home = 0
+    with ThreadPoolExecutor(1) as other:
+        other.submit(stand_in, "anywhere").result()
+    assert told[2:] == [("anywhere",)]
+
+
+def test_at_home_calls_are_put_off_while_the_facade_polls_there(client: Client) -> None:
+    told: list[Any] = []
+    client.gate.home = client.gate.deferring = get_ident()
+    client.gate.stand_in(told.append)("later")
+    assert (told, len(client.deferred)) == ([], 1)
+
+
 def test_a_guarded_call_is_never_put_off(client: Client) -> None:
     told: list[Any] = []
     client.gate.deferring = get_ident()
