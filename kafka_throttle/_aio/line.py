@@ -143,14 +143,13 @@ class TaskLine:
             lane = self._first_lane(rank)
             if lane is None:
                 break
-            # Others of the same rank with another patience may have come in between: then one at a time.
             alone = len(self._lanes) == 1
             while lane and count < most:
                 if self._resolve(lane.popleft()[1], ""):
                     self._granted += 1
                     count += 1
-                    if not alone:
-                        break
+                if not alone:  # those of the same rank with another patience may have come in between
+                    break
         return count
 
     def _first_lane(self, rank: int) -> deque[_Standing] | None:

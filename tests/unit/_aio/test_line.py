@@ -96,6 +96,16 @@ async def test_those_of_another_patience_keep_their_turn() -> None:
         assert line.told() == list("abcdef"[:first])
 
 
+async def test_they_keep_it_behind_somebody_who_has_left() -> None:
+    line = Line()
+    line.join("a", now=1.0, timeout=1.0)
+    line.join("b", now=2.0, timeout=2.0)
+    line.join("c", now=3.0, timeout=1.0)
+    line.leave("a")
+    line.line.grant(1)
+    assert line.told() == ["b"]
+
+
 async def test_each_is_told_when_its_own_time_is_up() -> None:
     line = Line()
     line.join("patient", now=0.0, timeout=10.0)
