@@ -116,7 +116,8 @@ class Calls:
                 await self._poll_elsewhere(self._flusher, partial(client.send, min(_MOMENT, left)))
             await self._poller.wait(min(_PAUSE, left))
             await self.told()
-        self._poller.poll()  # what the client has counts events as well as records
+        if client.outstanding:  # which counts events as well as records: they are served now
+            await self._poller.wait(min(_PAUSE, seconds))
         return client.outstanding
 
     async def end(self) -> None:

@@ -151,7 +151,7 @@ def test_a_flush_says_what_is_left() -> None:
     async def main() -> None:
         stage = Stage(outstanding=3, moves=0)
         assert await stage.calls.flush(0.01) == 3
-        assert stage.poller.steps[-1] == "poll"
+        assert stage.poller.steps[-1] == "wait"
         await stage.calls.end()
 
     asyncio.run(main())
