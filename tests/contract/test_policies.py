@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
 from kafka_throttle import (
     Block,
@@ -89,6 +89,27 @@ def places(now: Statistics) -> dict[str, int]:
     assert now.offered == sum(now.places().values())
     assert now.offered_bytes == sum(now.places("bytes").values())
     return {place: count for place, count in now.places().items() if count}
+
+
+def produce_astray(producer: Producer, **given: Any) -> tuple[str, int]:
+    """Produce a record whose delivery fails: to a partition that there is not, of a topic that is not known yet.
+
+    Returns:
+        The topic, and how many were refused before: the client may learn of a topic while it takes its first record.
+    """
+    for refused in range(100):
+        topic = f"kept-astray-{time.monotonic_ns()}"
+        try:
+            producer.produce(topic, b"where?", partition=99, **given)
+        except KafkaException as error:
+            assert error.args[0].code() == KafkaError._UNKNOWN_PARTITION
+        else:
+            return topic, refused
+    raise AssertionError("each topic was known at once")
+
+
+def rejected(count: int) -> dict[str, int]:
+    return {"rejected": count} if count else {}
 
 
 def read_letters(file: Path) -> list[Letter]:
@@ -326,11 +347,11 @@ def test_a_permanent_failure_is_reported_and_never_sent_again(
     spill = Spill(tmp_path)
     producer = make(spill, bootstrap=bootstrap, on_failure=spill, limit=1000)
     reports = Reports()
-    producer.produce("kept", b"where?", partition=99, on_delivery=reports)
+    _, refused = produce_astray(producer, on_delivery=reports)
     assert producer.flush(30) == 0
     ((error, _),) = reports
     assert error.code() == KafkaError._UNKNOWN_PARTITION
-    assert places(producer.statistics()) == {"failed": 1}
+    assert places(producer.statistics()) == {"failed": 1, **rejected(refused)}
 
 
 def test_a_dead_letter_says_where_the_record_belongs_and_why(make: Makers, tmp_path: Path) -> None:
@@ -365,9 +386,8 @@ def test_a_failed_delivery_becomes_a_dead_letter_and_is_reported_as_it_was(
 ) -> None:
     file, reports = tmp_path / "letters.jsonl", Reports()
     producer = make(Block(), 1000, bootstrap=bootstrap, on_failure=DeadLetter(file=file))
-    # Of a topic that the client knows, an unknown partition is refused at once.
-    producer.produce("kept-new", b"where?", b"k", 99, headers={"h": b"1"}, on_delivery=reports)
-    producer.produce("kept-new", b"here", on_delivery=reports)
+    topic, refused = produce_astray(producer, key=b"k", headers={"h": b"1"}, on_delivery=reports)
+    producer.produce(topic, b"here", on_delivery=reports)
     assert producer.flush(30) == 0
     errors = {message.value(): error for error, message in reports}
     assert errors[b"here"] is None
@@ -375,20 +395,20 @@ def test_a_failed_delivery_becomes_a_dead_letter_and_is_reported_as_it_was(
     (letter,) = read_letters(file)
     assert (letter.value, letter.headers, letter.partition) == (b"where?", (("h", b"1"),), 99)
     assert (letter.error_name, letter.attempts) == ("_UNKNOWN_PARTITION", 1)
-    assert places(producer.statistics()) == {"delivered": 1, "dead_lettered": 1}
+    assert places(producer.statistics()) == {"delivered": 1, "dead_lettered": 1, **rejected(refused)}
 
 
 def test_dead_letters_go_to_a_topic_with_headers(make: Makers, bootstrap: str, tmp_path: Path) -> None:
     reports = Reports()
     producer = make(Block(), 1000, bootstrap=bootstrap, on_failure=DeadLetter("{topic}-dlt"))
-    producer.produce("kept-newer", b"where?", b"k", 99, on_delivery=reports)
+    topic, refused = produce_astray(producer, key=b"k", on_delivery=reports)
     assert producer.flush(30) == 0
-    (message,) = read(bootstrap, "kept-newer-dlt", 1)
+    (message,) = read(bootstrap, f"{topic}-dlt", 1)
     headers = dict(message.headers())
     assert (message.key(), message.value()) == (b"k", b"where?")
-    assert b"kept-newer" in headers.values()
+    assert topic.encode() in headers.values()
     assert len(reports) == 1
-    assert places(producer.statistics()) == {"dead_lettered": 1}
+    assert places(producer.statistics()) == {"dead_lettered": 1, **rejected(refused)}
 
 
 def test_a_batch_goes_through_the_policy_of_its_topic(make: Makers) -> None:
