@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from confluent_kafka import cimpl
 
-from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, count_transient
-from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
+from kafka_throttle._adapters.confluent import count_transient
+from kafka_throttle._adapters.tally import Tally
+from kafka_throttle._core.window import Delays, Reading
 from kafka_throttle._gates.gate import COMPILED, PureGate
 
 if TYPE_CHECKING:
@@ -152,16 +153,10 @@ class ReportedAcks:
 
     def __init__(self) -> None:
         self._acked = self._acked_bytes = 0
-        self._failed = self._failed_bytes = self._unknown = self._unknown_bytes = self._transient = 0
-        self._errors: dict[int, int] = {}
-        self._delays = [0] * BUCKETS
-        self._delay_total = 0.0
-        self._samples = 0
+        self._tally = Tally()
         self._every = 1
         self._sizes: deque[int] = deque()
         self._unmeasured: Iterator[None] = repeat(None, 0)
-        self._requests = self._responses = 0
-        self._response_time = 0.0
         self._last: dict[str, tuple[int, int]] = {}
         # Reentrant: a signal handler may ask for the statistics in the middle of a report.
         self._counting = threading.RLock()
@@ -200,8 +195,8 @@ class ReportedAcks:
         """Count as unknown what was not reported: a callback that raises ends the reports of a client that closes."""
         with self._counting:
             brief = self.brief(gate)
-            self._unknown += brief.admitted - brief.acked
-            self._unknown_bytes += brief.admitted_bytes - brief.acked_bytes
+            self._tally.unknown += brief.admitted - brief.acked
+            self._tally.unknown_bytes += brief.admitted_bytes - brief.acked_bytes
             self._acked, self._acked_bytes = brief.admitted, brief.admitted_bytes
 
     def count_report(self, error: Any, message: Any) -> None:
@@ -217,13 +212,10 @@ class ReportedAcks:
     def _look_at(self, error: Any, message: Any) -> None:
         with self._counting:
             if error is not None:
-                self._count_failure(error.code(), len(message) + len(message.key() or b""))
+                self._tally.count_failure(error.code(), 1, len(message) + len(message.key() or b""))
                 return
             self._unmeasured = repeat(None, self._every - 1)
-            delay = message.latency() or 0.0
-            self._delays[bucket_of(int(delay * 1e6))] += 1
-            self._delay_total += delay
-            self._samples += 1
+            self._tally.count_delay(message.latency() or 0.0)
 
     def _take_in(self) -> tuple[int, int]:
         """Add up what was reported, and return all records and bytes so far."""
@@ -236,16 +228,6 @@ class ReportedAcks:
             self._acked_bytes += sum(sizes)
             return self._acked, self._acked_bytes
 
-    def _count_failure(self, code: int, size: int) -> None:
-        self._errors[code] = self._errors.get(code, 0) + 1
-        self._transient += code in TRANSIENT
-        if code in MAY_BE_WRITTEN:
-            self._unknown += 1
-            self._unknown_bytes += size
-        else:
-            self._failed += 1
-            self._failed_bytes += size
-
     def take_statistics(self, text: str) -> None:
         """Take requests, responses and round trips from one of librdkafka's statistics."""
         for name, broker in json.loads(text).get("brokers", {}).items():
@@ -253,10 +235,10 @@ class ReportedAcks:
             before = self._last.get(name, (0, 0))
             self._last[name] = requests, responses
             # The counters fall when a connection is made anew.
-            self._requests += max(0, requests - before[0])
+            self._tally.requests += max(0, requests - before[0])
             gained = max(0, responses - before[1])
-            self._responses += gained
-            self._response_time += gained * broker.get("rtt", {}).get("avg", 0) * 1e-6
+            self._tally.responses += gained
+            self._tally.response_time += gained * broker.get("rtt", {}).get("avg", 0) * 1e-6
 
     def brief(self, gate: Gate) -> Reading:
         """Return the counters that every visit to the slow path needs."""
@@ -274,29 +256,11 @@ class ReportedAcks:
     def reading(self, gate: Gate) -> Reading:
         """Return all counters."""
         with self._counting:
-            return self._reading(self.brief(gate))
-
-    def _reading(self, brief: Reading) -> Reading:
-        return Reading(
-            brief.admitted,
-            brief.admitted_bytes,
-            brief.acked,
-            brief.acked_bytes,
-            failed=self._failed,
-            failed_bytes=self._failed_bytes,
-            unknown=self._unknown,
-            unknown_bytes=self._unknown_bytes,
-            transient=self._transient,
-            requests=self._requests,
-            responses=self._responses,
-            response_time=self._response_time,
-            delays=Delays(tuple(self._delays), self._delay_total, self._samples),
-            client_full=brief.client_full,
-        )
+            return self._tally.reading(self.brief(gate))
 
     def errors(self) -> dict[int, int]:
         """Return how many records failed with which error code."""
-        return dict(self._errors)
+        return dict(self._tally.errors)
 
     def begin_window(self, records_per_second: float) -> None:
         """Measure about 2 000 delays a second, at low rates every one, and forget the least round trip."""

@@ -20,47 +20,37 @@ from collections import defaultdict
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
-import aiokafka.errors
-from aiokafka.errors import KafkaTimeoutError, MessageSizeTooLargeError, ProducerClosed
+import aiokafka
+from aiokafka.errors import MessageSizeTooLargeError, ProducerClosed
 from aiokafka.producer.message_accumulator import MessageAccumulator, MessageBatch
 from aiokafka.record.default_records import DefaultRecordBatch
-from confluent_kafka import KafkaError
+from aiokafka.structs import TopicPartition
 
-from kafka_throttle._adapters.confluent import MAY_BE_WRITTEN, TRANSIENT, ClientSettings
-from kafka_throttle._core.window import BUCKETS, Delays, Reading, bucket_of
-from kafka_throttle._records import ShedError
-from kafka_throttle.exceptions import ConfigurationError, Rejected, Shed, known_as
+from kafka_throttle._adapters.aiokafka_errors import note_error
+from kafka_throttle._adapters.batch_meter import do_nothing
+from kafka_throttle._adapters.confluent import ClientSettings
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from aiokafka import AIOKafkaProducer
 
+    from kafka_throttle._adapters.batch_meter import BatchMeter
+
 __all__ = [
     "STRAIGHT",
-    "BatchMeter",
-    "ClientError",
+    "Client",
+    "CountedBatch",
     "DeepAccumulator",
-    "RejectedHere",
-    "ShedHere",
-    "as_exception",
-    "as_kafka_error",
-    "conf_of",
-    "kwargs_of",
+    "loop_of",
+    "may_take_records",
     "records_of",
     "serialized",
     "settings_of",
+    "submit",
     "watch_requests",
 ]
 
-# Errors of aiokafka itself, which have no number in Kafka's protocol, by what librdkafka calls the same.
-_CLIENT_CODES: dict[type[BaseException], int] = {
-    aiokafka.errors.ProducerClosed: KafkaError._DESTROY,  # noqa: SLF001 - the client's public names
-    aiokafka.errors.KafkaTimeoutError: KafkaError._MSG_TIMED_OUT,  # noqa: SLF001
-    aiokafka.errors.KafkaConnectionError: KafkaError._TRANSPORT,  # noqa: SLF001
-    aiokafka.errors.NodeNotReadyError: KafkaError._TRANSPORT,  # noqa: SLF001
-    aiokafka.errors.ProducerFenced: KafkaError._FENCED,  # noqa: SLF001
-}
 _REPLACED = {
     MessageAccumulator: (
         "add_message",
@@ -81,7 +71,6 @@ for _class, _names in _REPLACED.items():
                 f"aiokafka {aiokafka.__version__} has no {_class.__name__}.{_name}, which the facade replaces or calls; "
                 "tested: the versions that the extra kafka-throttle[aiokafka] allows"
             )
-_NOTED = "_kafka_throttle_error"
 _PRODUCE = 0  # its number among the protocol's requests
 # Until 0.13 the sender lingered and not the accumulator; until 0.12 a record's size depended on its topic's format.
 _waiter_of: Any = getattr(MessageAccumulator, "waiter", None) or vars(MessageAccumulator)["data_waiter"]
@@ -95,171 +84,6 @@ _MOST_RECORDS = 100_000
 _DEPTH = 3
 # A record can fail so many request timeouts after it was accepted.
 _TIMEOUTS = 3
-_SAME_SETTINGS = {
-    "bootstrap_servers": "bootstrap.servers",
-    "client_id": "client.id",
-    "transactional_id": "transactional.id",
-    "enable_idempotence": "enable.idempotence",
-    "security_protocol": "security.protocol",
-    "sasl_mechanism": "sasl.mechanism",
-    "sasl_plain_username": "sasl.username",
-    "sasl_plain_password": "sasl.password",
-}
-
-
-class ClientError(KafkaError):
-    """An error of aiokafka in the form that the policies know.
-
-    Attributes:
-        exception: aiokafka's own.
-    """
-
-    exception: BaseException
-
-
-def as_kafka_error(exception: BaseException, *, sent: bool = True) -> KafkaError:
-    """Return the error that an exception of aiokafka means.
-
-    Args:
-        exception: The exception.
-        sent: Whether the record's batch had been sent, so that it may have been written.
-    """
-    noted: KafkaError | None = getattr(exception, _NOTED, None)
-    if noted is not None:
-        return noted
-    code = next((code for kind, code in _CLIENT_CODES.items() if isinstance(exception, kind)), None)
-    if code is None:
-        code = getattr(exception, "errno", None)
-    if not isinstance(code, int):
-        code = KafkaError._FAIL  # noqa: SLF001
-    if code == KafkaError._DESTROY:  # noqa: SLF001
-        code = KafkaError._PURGE_INFLIGHT if sent else KafkaError._PURGE_QUEUE  # noqa: SLF001
-    elif code in MAY_BE_WRITTEN and not sent:
-        code = KafkaError._TIMED_OUT_QUEUE  # noqa: SLF001
-    error = ClientError(code, f"{type(exception).__name__}: {exception}")
-    error.exception = exception
-    return error
-
-
-class RejectedHere(Rejected, KafkaTimeoutError):  # type: ignore[misc]
-    """`Rejected`, for those who expect what aiokafka raises when its buffer stays full."""
-
-
-class ShedHere(Shed, aiokafka.errors.KafkaError):  # type: ignore[misc]
-    """`Shed`, for those who expect aiokafka's errors."""
-
-
-known_as(Rejected, RejectedHere)
-known_as(Shed, ShedHere)
-
-
-def as_exception(error: KafkaError, message: Any) -> BaseException:
-    """Return aiokafka's exception for an error that came from it, or one of its kind for one that did not."""
-    if isinstance(error, ClientError):
-        return error.exception
-    if isinstance(error, ShedError):
-        return ShedHere(error.str(), topic=message.topic(), policy=error.policy, reason=error.reason)
-    return aiokafka.errors.KafkaError(error.str())  # type: ignore[no-any-return]
-
-
-class BatchMeter:
-    """Counts by batches: exact for every record, at no cost for each.
-
-    Attributes:
-        reported: Called when records were reported.
-    """
-
-    def __init__(self) -> None:
-        self.reported: Callable[[], None] = _do_nothing
-        self.appended_bytes = 0
-        self.requests = self.responses = 0
-        self.response_time = self.least_round_trip = 0.0
-        self._acked = self._acked_bytes = 0
-        self._failed = self._failed_bytes = self._unknown = self._unknown_bytes = self._transient = 0
-        self._errors: dict[int, int] = {}
-        self._delays = [0] * BUCKETS
-        self._delay_total = 0.0
-
-    def count_done(self, batch: CountedBatch) -> None:
-        """Count a batch that was written."""
-        records = batch.record_count
-        delay = batch.mean_delay(time.monotonic())
-        self._delays[bucket_of(int(delay * 1e6))] += records
-        self._delay_total += delay * records
-        self._take(records, batch.payload)
-
-    def count_lost(self, size: int, error: KafkaError) -> None:
-        """Count a record of `size` bytes that got into no batch."""
-        self.appended_bytes += size
-        self._fail(1, size, error)
-
-    def count_failure(self, batch: CountedBatch, error: KafkaError) -> None:
-        """Count a batch that was not, as far as is known."""
-        self._fail(batch.record_count, batch.payload, error)
-
-    def _fail(self, records: int, size: int, error: KafkaError) -> None:
-        code = error.code()
-        self._errors[code] = self._errors.get(code, 0) + records
-        if code in TRANSIENT:
-            self._transient += records
-        if code in MAY_BE_WRITTEN:
-            self._unknown += records
-            self._unknown_bytes += size
-        else:
-            self._failed += records
-            self._failed_bytes += size
-        self._take(records, size)
-
-    def _take(self, records: int, size: int) -> None:
-        self._acked += records
-        self._acked_bytes += size
-        self.reported()
-
-    def count_response(self, seconds: float) -> None:
-        """Count the response to a produce request."""
-        self.responses += 1
-        self.response_time += seconds
-        if not self.least_round_trip or seconds < self.least_round_trip:
-            self.least_round_trip = seconds
-
-    # ---- the protocol of the admission
-
-    def brief(self, gate: Any) -> Reading:
-        """Return the counters that every visit to the slow path needs."""
-        return Reading(gate.ticket, self.appended_bytes, self._acked, self._acked_bytes)
-
-    def reading(self, gate: Any) -> Reading:
-        """Return all counters."""
-        brief = self.brief(gate)
-        return Reading(
-            brief.admitted,
-            brief.admitted_bytes,
-            brief.acked,
-            brief.acked_bytes,
-            failed=self._failed,
-            failed_bytes=self._failed_bytes,
-            unknown=self._unknown,
-            unknown_bytes=self._unknown_bytes,
-            transient=self._transient,
-            requests=self.requests,
-            responses=self.responses,
-            response_time=self.response_time,
-            least_round_trip=self.least_round_trip,
-            delays=Delays(tuple(self._delays), self._delay_total, self._acked - self._failed - self._unknown),
-        )
-
-    def errors(self) -> dict[int, int]:
-        """Return how many records failed with which error code."""
-        return dict(self._errors)
-
-    def begin_window(self, records_per_second: float) -> None:
-        """Forget the least round trip."""
-        del records_per_second
-        self.least_round_trip = 0.0
-
-
-def _do_nothing(*_: object) -> None:
-    pass
 
 
 class CountedBatch(MessageBatch):  # type: ignore[misc]
@@ -307,8 +131,9 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         self._meter.appended_bytes += size
         return future
 
-    def mean_delay(self, now: float) -> float:
+    def _mean_delay(self) -> float:
         """Return how long its records took on the average, in seconds: they came evenly until it was closed."""
+        now = time.monotonic()
         return float(now - (self._ctime + (self._closed_at or now)) / 2)
 
     def drain_ready(self) -> None:
@@ -322,14 +147,14 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
         first = not self.future.done()
         super().done(*args, **kwargs)
         if first:
-            self._meter.count_done(self)
+            self._meter.count_done(self.record_count, self.payload, self._mean_delay())
 
     def done_noack(self) -> None:
         """Resolve its futures, without knowing more."""
         first = not self.future.done()
         super().done_noack()
         if first:
-            self._meter.count_done(self)
+            self._meter.count_done(self.record_count, self.payload, self._mean_delay())
 
     def failure(self, exception: BaseException) -> None:
         """Fail its futures."""
@@ -341,11 +166,8 @@ class CountedBatch(MessageBatch):  # type: ignore[misc]
 
     def _note(self, exception: BaseException) -> None:
         """Say, to whoever is given a copy of the exception, whether the records may have been written."""
-        if hasattr(exception, _NOTED):
-            delattr(exception, _NOTED)
-        error = as_kafka_error(exception, sent=self.retry_count > 0)
-        setattr(exception, _NOTED, error)
-        self._meter.count_failure(self, error)
+        error = note_error(exception, sent=self.retry_count > 0)
+        self._meter.count_failure(self.record_count, self.payload, error)
 
 
 class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
@@ -380,7 +202,7 @@ class DeepAccumulator(MessageAccumulator):  # type: ignore[misc]
         self._behind = 0
         self._crowded = False
         self._turns = defaultdict(asyncio.Lock)
-        self.filled = self.drained = _do_nothing
+        self.filled = self.drained = do_nothing
 
     def crowded(self) -> bool:
         """Return whether many batches wait for the sender, behind the first one of each partition.
@@ -490,6 +312,42 @@ def serialized(producer: AIOKafkaProducer, topic: Any, key: Any, value: Any, hea
     return producer._serialize(*args)  # type: ignore[no-any-return] # noqa: SLF001
 
 
+def submit(
+    producer: Any, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
+) -> asyncio.Future[Any] | None:
+    """Do what aiokafka's send() does for a topic that is known, without its three coroutines.
+
+    They would cost more than all that the gate does.
+
+    Returns:
+        The future; None where aiokafka has the words for what is wrong.
+    """
+    if (value is None and key is None) or (
+        producer._txn_manager is not None and not may_take_records(producer)  # noqa: SLF001
+    ):
+        return None
+    headers = headers or []
+    key_bytes, value_bytes = producer._serialize(key, value, headers)  # noqa: SLF001
+    number = producer._partition(topic, partition, key, value, key_bytes, value_bytes)  # noqa: SLF001
+    at = TopicPartition(topic, number)
+    return producer._message_accumulator.append(at, key_bytes, value_bytes, timestamp_ms, headers)  # type: ignore[no-any-return] # noqa: SLF001
+
+
+def may_take_records(producer: Any) -> bool:
+    """Return whether aiokafka takes a record now: with transactions, within one of them."""
+    transactions = producer._txn_manager  # noqa: SLF001
+    return (
+        transactions is None
+        or transactions.transactional_id is None
+        or bool(transactions.is_in_transaction())
+    )
+
+
+def loop_of(producer: Any) -> asyncio.AbstractEventLoop:
+    """Return the loop that a producer lives on."""
+    return producer._loop  # type: ignore[no-any-return] # noqa: SLF001
+
+
 def settings_of(producer: AIOKafkaProducer) -> ClientSettings:
     """Return what bounds a producer: aiokafka itself has no bound, so that Java's default for the buffer is taken."""
     timeout = producer._request_timeout_ms / 1000  # noqa: SLF001
@@ -503,38 +361,6 @@ def settings_of(producer: AIOKafkaProducer) -> ClientSettings:
         client_id=producer.client._client_id,  # noqa: SLF001
         max_message_bytes=producer._max_request_size,  # noqa: SLF001
     )
-
-
-def conf_of(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the configuration of a librdkafka client for the same cluster: for dead letters, and to be checked.
-
-    Args:
-        kwargs: What aiokafka was constructed with; an SSL context cannot be taken over.
-    """
-    conf = {theirs: kwargs[ours] for ours, theirs in _SAME_SETTINGS.items() if kwargs.get(ours) is not None}
-    servers = conf.get("bootstrap.servers", "localhost")
-    conf["bootstrap.servers"] = servers if isinstance(servers, str) else ",".join(servers)
-    return conf
-
-
-def kwargs_of(conf: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the keywords for aiokafka that a configuration of librdkafka means.
-
-    Args:
-        conf: The configuration of a client.
-
-    Raises:
-        ConfigurationError: Something in it has no keyword that means the same.
-    """
-    keywords = {theirs: ours for ours, theirs in _SAME_SETTINGS.items()}
-    problems = [
-        f"{key}: has no counterpart in aiokafka; allowed: {', '.join(sorted(keywords))}"
-        for key in conf
-        if key not in keywords
-    ]
-    if problems:
-        raise ConfigurationError(*problems)
-    return {keywords[key]: value for key, value in conf.items()}
 
 
 def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Callable[[float], None]) -> None:
@@ -553,7 +379,7 @@ def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Cal
         present: Any = reference()
         if request.API_KEY != _PRODUCE:
             return await send(present, node_id, request, *args, **kwargs)
-        meter.requests += 1
+        meter.count_request()
         started = time.monotonic()
         response = await send(present, node_id, request, *args, **kwargs)
         meter.count_response(time.monotonic() - started)
@@ -563,3 +389,36 @@ def watch_requests(producer: AIOKafkaProducer, meter: BatchMeter, throttled: Cal
         return response
 
     client.send = watched
+
+
+class Client:
+    """What the handover needs of aiokafka's producer; it refers to the producer's parts, and not to the producer."""
+
+    def __init__(self, producer: Any, accumulator: DeepAccumulator) -> None:
+        self.accumulator = accumulator
+        self._client = producer.client
+        self._partitioner = producer._partitioner  # noqa: SLF001
+
+    def knows(self, topic: str) -> bool:
+        """Return whether the topic's partitions are known."""
+        return bool(self._client.cluster.partitions_for_topic(topic))
+
+    async def learn(self, topic: str) -> BaseException | None:
+        """Ask for them; return what stands in the way."""
+        try:
+            await self._client._wait_on_metadata(topic)  # noqa: SLF001
+        except Exception as error:  # noqa: BLE001 - it is the outcome of the records that wait for it
+            return error
+        return None
+
+    def partition(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> int:
+        """Return the partition of a record, which is given or found by the key."""
+        del value
+        cluster = self._client.cluster
+        known = cluster.partitions_for_topic(topic)
+        if partition < 0:
+            available = list(cluster.available_partitions_for_topic(topic))
+            return self._partitioner(key, list(known), available)  # type: ignore[no-any-return]
+        if partition not in known:
+            raise ValueError(f"partition {partition} of {topic!r} is unknown; known: {sorted(known)}")
+        return partition

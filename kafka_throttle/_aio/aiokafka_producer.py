@@ -6,7 +6,7 @@ From send() to the outcome of a record:
 2. At the edge, `Admission.admit` asks the engine for room, or does what the topic's rule says; who has to wait stands in
    the line of `TaskAdmission`.
 3. What a rule keeps or follows goes through `Handover`, and its caller has a future of ours.
-4. aiokafka sends. Each batch that is done is counted by the meter (``_adapters/aiokafka.py``).
+4. aiokafka sends. Each batch that is done is counted by the meter (``_adapters/batch_meter.py``).
 """
 
 from __future__ import annotations
@@ -16,16 +16,24 @@ import os
 from typing import TYPE_CHECKING, Any, cast
 
 import aiokafka
-from aiokafka.structs import TopicPartition
+from aiokafka.errors import ProducerClosed
 
 from kafka_throttle import config
-from kafka_throttle._adapters.aiokafka import STRAIGHT, as_exception, records_of, serialized
+from kafka_throttle._adapters.aiokafka import (
+    STRAIGHT,
+    may_take_records,
+    records_of,
+    serialized,
+    submit,
+)
+from kafka_throttle._adapters.aiokafka_errors import as_exception
 from kafka_throttle._aio.outcome import Outcome
 from kafka_throttle._aio.throttled import Throttled
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterable
 
+    from kafka_throttle._aio.unknown_topics import UnknownTopics
     from kafka_throttle._gates.loop_gate import LoopGate
     from kafka_throttle._shedding.way import Way
     from kafka_throttle._throttle import Throttle
@@ -61,6 +69,7 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
 
     _throttled: Throttled | None = None
     _gate: LoopGate | None = None
+    _unknown_topics: UnknownTopics
     _straight = False
 
     def __init__(self, *, throttle: Throttle | None = None, **kwargs: Any) -> None:
@@ -74,10 +83,11 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             self._closed = None  # it never began, so that there is nothing to warn of
             raise
         self._gate = self._throttled.gate
+        self._unknown_topics = self._throttled.unknown_topics
         # Tracing tools wrap aiokafka's send(), and classes may stand between it and ours: then each call is theirs.
         self._straight = STRAIGHT and super().send.__func__ is _STOCK_SEND
 
-    async def send(
+    async def send(  # noqa: C901 - the hot path: each step in a call of its own would cost more than the step
         self,
         topic: str,
         value: Any = None,
@@ -96,19 +106,25 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             Rejected: There is no room and the rule's patience is at its end; it is a KafkaTimeoutError.
         """
         gate = self._gate
+        known = True
         if gate is not None:
-            if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
+            if gate.shut:
+                raise ProducerClosed
+            if self._unknown_topics or self._metadata.partitions_for_topic(topic) is None:
+                known = await self._know(topic, value, key)
+            if gate.left <= 0 or not known or (gate.held_back and not gate.passes(topic)):
                 waiting = self._at_edge(topic, value, key, partition, timestamp_ms, headers)
                 if waiting is not None:
                     taken = await waiting
                     if taken is not None:
                         return taken
+                    known = self._metadata.partitions_for_topic(topic) is not None
             else:
                 gate.left -= 1
             gate.live += 1
         try:
-            if self._straight and _STOCK.send is _STOCK_SEND:
-                future = self._submit(topic, value, key, partition, timestamp_ms, headers)
+            if self._straight and known and _STOCK.send is _STOCK_SEND:
+                future = submit(self, topic, value, key, partition, timestamp_ms, headers)
                 if future is not None:
                     return future
             return await super().send(topic, value, key, partition, timestamp_ms, headers)  # type: ignore[no-any-return]
@@ -117,37 +133,24 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
                 gate.live -= 1
             raise
 
-    def _submit(
-        self, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
-    ) -> asyncio.Future[Any] | None:
-        """Do what aiokafka's send() does, without its three coroutines, which cost more than all that the gate does.
-
-        Returns:
-            The future; None where aiokafka has to wait, or has the words for what is wrong.
-        """
-        transactions = self._txn_manager
-        if (
-            (value is None and key is None)
-            or (transactions is not None and transactions.transactional_id is not None)
-            or self._metadata.partitions_for_topic(topic) is None
-        ):
-            return None
-        headers = headers or []
-        key_bytes, value_bytes = self._serialize(key, value, headers)
-        at = TopicPartition(topic, self._partition(topic, partition, key, value, key_bytes, value_bytes))
-        return self._message_accumulator.append(at, key_bytes, value_bytes, timestamp_ms, headers)  # type: ignore[no-any-return]
+    async def _know(self, topic: Any, value: Any, key: Any) -> bool:
+        """Wait until the topic is known; False where it is not, as the facade is to hand its records over."""
+        throttled = cast("Throttled", self._throttled)
+        if value is None and key is None:
+            return True  # aiokafka has the words for that
+        known = topic not in self._unknown_topics and self._metadata.partitions_for_topic(topic) is not None
+        return known or await throttled.know(topic)
 
     def _at_edge(
         self, topic: Any, value: Any, key: Any, partition: Any, timestamp_ms: Any, headers: Any
     ) -> Coroutine[Any, Any, asyncio.Future[Any] | None] | None:
         """Return None when a record may be sent, else what has to be awaited: its future when the facade takes it."""
         throttled = cast("Throttled", self._throttled)
-        throttled.refuse_stopping()
         admission = throttled.admission
         way = admission.way_of(topic)
         if way is None:
             throttled.gate.set_apart(topic)
-        elif not (value is None and key is None) and throttled.may_be_taken():
+        elif not (value is None and key is None) and may_take_records(self):
             key_bytes, value_bytes = serialized(self, topic, key, value, headers)
             if isinstance(key_bytes, _KEPT) and isinstance(value_bytes, _KEPT):
                 return self._offer(way, topic, value_bytes, key_bytes, partition, timestamp_ms, headers)
@@ -186,10 +189,13 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
         throttled = self._throttled
         if throttled is None:
             return await super().send_batch(batch, topic, partition=partition)  # type: ignore[no-any-return]
-        throttled.refuse_stopping()
+        if throttled.gate.shut:
+            raise ProducerClosed
         way = throttled.admission.way_of(topic)
         if way is not None:
             return await self._offer_each(way, batch, topic, partition)
+        if throttled.unknown_topics or self._metadata.partitions_for_topic(topic) is None:
+            await throttled.know(topic)
         gate, records = throttled.gate, batch.record_count()
         if gate.left <= 0 or (gate.held_back and not gate.passes(topic)):
             waiting = throttled.admission.enter_live(topic, None, None, yields=True)

@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from aiokafka.structs import TopicPartition
 
-from kafka_throttle._adapters.aiokafka import as_kafka_error
+from kafka_throttle._adapters.aiokafka_errors import as_kafka_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kafka_throttle._adapters.aiokafka import BatchMeter, DeepAccumulator
+    from kafka_throttle._adapters.aiokafka import Client
+    from kafka_throttle._adapters.batch_meter import BatchMeter
     from kafka_throttle._gates.loop_gate import LoopGate
 
 __all__ = ["Handover"]
@@ -160,36 +161,3 @@ class Handover:
         self._meter.count_lost(call.size, error)
         if call.callback is not None:
             call.callback(error, None)
-
-
-class Client:
-    """What the handover needs of aiokafka's producer; it refers to the producer's parts, and not to the producer."""
-
-    def __init__(self, producer: Any, accumulator: DeepAccumulator) -> None:
-        self.accumulator = accumulator
-        self._client = producer.client
-        self._partitioner = producer._partitioner  # noqa: SLF001
-
-    def knows(self, topic: str) -> bool:
-        """Return whether the topic's partitions are known."""
-        return bool(self._client.cluster.partitions_for_topic(topic))
-
-    async def learn(self, topic: str) -> BaseException | None:
-        """Ask for them; return what stands in the way."""
-        try:
-            await self._client._wait_on_metadata(topic)  # noqa: SLF001
-        except Exception as error:  # noqa: BLE001 - it is the outcome of the records that wait for it
-            return error
-        return None
-
-    def partition(self, topic: str, partition: int, key: bytes | None, value: bytes | None) -> int:
-        """Return the partition of a record, which is given or found by the key."""
-        del value
-        cluster = self._client.cluster
-        known = cluster.partitions_for_topic(topic)
-        if partition < 0:
-            available = list(cluster.available_partitions_for_topic(topic))
-            return self._partitioner(key, list(known), available)  # type: ignore[no-any-return]
-        if partition not in known:
-            raise ValueError(f"partition {partition} of {topic!r} is unknown; known: {sorted(known)}")
-        return partition

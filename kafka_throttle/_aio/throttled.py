@@ -11,17 +11,20 @@ from typing import TYPE_CHECKING, Any
 from aiokafka.errors import ProducerClosed
 
 from kafka_throttle._adapters.aiokafka import (
-    BatchMeter,
+    Client,
     DeepAccumulator,
-    RejectedHere,
-    conf_of,
+    loop_of,
     settings_of,
     watch_requests,
 )
+from kafka_throttle._adapters.aiokafka_errors import RejectedHere
+from kafka_throttle._adapters.aiokafka_settings import conf_of
+from kafka_throttle._adapters.batch_meter import BatchMeter
 from kafka_throttle._aio.admission import TaskAdmission
 from kafka_throttle._aio.deferred import LoopDeferred
 from kafka_throttle._aio.flushing import TaskFlushing
-from kafka_throttle._aio.handover import Client, Handover
+from kafka_throttle._aio.handover import Handover
+from kafka_throttle._aio.unknown_topics import UnknownTopics
 from kafka_throttle._gates.loop_gate import LoopGate
 from kafka_throttle._registry import register
 
@@ -36,6 +39,8 @@ __all__ = ["Throttled"]
 
 # What aiokafka does not end by itself gets so many seconds.
 _MOMENT = 0.1
+# stop() looks this often, in seconds, at those who wait for their topic.
+_LOOK = 0.002
 
 
 class Throttled:
@@ -50,12 +55,11 @@ class Throttled:
         admission: Decides.
         gate: Counts.
         deferred: Runs calls on the loop.
-        stopping: Whether stop() was called.
+        unknown_topics: Where tasks wait whose topic is not known yet.
     """
 
     def __init__(self, producer: AIOKafkaProducer, throttle: Throttle, kwargs: Mapping[str, Any]) -> None:
-        self._loop: asyncio.AbstractEventLoop = producer._loop  # noqa: SLF001 - aiokafka keeps it there
-        self.stopping = False
+        self._loop = loop_of(producer)
         self.deferred = LoopDeferred(self._loop)
         self._meter = BatchMeter()
         handover = Handover(self._loop, self._meter)
@@ -75,8 +79,8 @@ class Throttled:
             self._shedding = self._keep(throttle, conf_of(kwargs))
         self._accumulator = DeepAccumulator.adopt(producer, self._meter)
         self._client = producer.client
-        self._transactions = producer._txn_manager  # noqa: SLF001
         handover.client = Client(producer, self._accumulator)
+        self.unknown_topics = UnknownTopics(self._loop, handover.client.learn)
         self._handover = handover
         self._flushing = TaskFlushing(self.admission, self._loop, self._flush_client)
         self._meter.reported = self._accumulator.drained = self.admission.tend_soon
@@ -99,23 +103,12 @@ class Throttled:
 
     # ---- the way of a record
 
-    def refuse_stopping(self) -> None:
-        """Refuse every call after stop().
-
-        Raises:
-            ProducerClosed: It was called.
-        """
-        if self.stopping:
-            raise ProducerClosed
-
-    def may_be_taken(self) -> bool:
-        """Return whether aiokafka would take a record now; else it has the words for that."""
-        transactions = self._transactions
-        return (
-            transactions is None
-            or transactions.transactional_id is None
-            or bool(transactions.is_in_transaction())
-        )
+    async def know(self, topic: Any) -> bool:
+        """Wait until a topic is known, and return True; False where its rule keeps records, which has none wait."""
+        if self.admission.way_of(topic) is not None:
+            return False
+        await self.unknown_topics.wait(topic)
+        return True
 
     # ---- the end
 
@@ -142,11 +135,16 @@ class Throttled:
 
     async def stop(self, stop_client: Callable[[], Coroutine[Any, Any, None]], timeout: float | None) -> None:
         """Bring everything to its end: what was accepted is delivered within the timeout, or told what became of it."""
-        self.stopping = True
+        self.gate.shut = True
         self.gate.close()
         clock = self.admission.clock
         deadline = math.inf if timeout is None else clock() + timeout
-        await self._flushing.flush_to_close(timeout)
+        while (
+            self.unknown_topics and clock() < deadline
+        ):  # nobody comes any more, and aiokafka asks for a time only
+            await asyncio.sleep(_LOOK)
+        self.unknown_topics.dismiss(ProducerClosed())
+        await self._flushing.flush_to_close(None if timeout is None else max(0.0, deadline - clock()))
         self.admission.close()
         raised: BaseException | None = None
         try:

@@ -37,6 +37,7 @@ class LoopGate:
         live: Records that callers have handed over.
         free: Topics that may pass; None: all.
         held_back: Whether not every record may pass that finds something left.
+        shut: Whether the producer takes no more records: nothing passes any more, but those who came before go on.
     """
 
     __slots__ = (
@@ -52,6 +53,7 @@ class LoopGate:
         "home",
         "left",
         "live",
+        "shut",
     )
 
     client_full = refused = 0
@@ -67,7 +69,7 @@ class LoopGate:
         self.left = self.live = 0
         self.free: set[str] | None = None
         self._apart: set[str] = set()
-        self.held_back = False
+        self.held_back = self.shut = False
 
     @property
     def ticket(self) -> int:
@@ -101,6 +103,8 @@ class LoopGate:
 
     def open(self, records: int, bytes: int, record_bytes: float, /) -> None:  # noqa: A002 - the protocol's name
         """Let so many records pass from now on, fewer when they would weigh more than `bytes`, or more than one turn's."""
+        if self.shut:
+            return
         self.left = max(0, min(records, int(min(bytes, _TURN) / record_bytes)))
 
     def close(self) -> None:

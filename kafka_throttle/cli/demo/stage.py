@@ -123,7 +123,7 @@ def _settings(client: str, conf: Mapping[str, Any], client_id: str) -> dict[str,
     settings = {**conf, "client.id": client_id}
     if client != "aiokafka":
         return settings
-    from kafka_throttle._adapters.aiokafka import kwargs_of  # noqa: PLC0415 - an extra
+    from kafka_throttle._adapters.aiokafka_settings import kwargs_of  # noqa: PLC0415 - an extra
 
     return kwargs_of(settings)
 

@@ -18,7 +18,7 @@ import uvloop
 from attrs import define, field
 
 from kafka_throttle import Producer, Rejected, Throttle
-from kafka_throttle._adapters.aiokafka import as_kafka_error
+from kafka_throttle._adapters.aiokafka_errors import as_kafka_error
 from kafka_throttle.aio import AIOKafkaProducer, AIOProducer, Spilled
 from kafka_throttle.exceptions import Shed
 

@@ -1,9 +1,10 @@
-"""What leans on private parts of aiokafka: the deep accumulator, what is counted by batches, and errors both ways."""
+"""What leans on private parts of aiokafka: the deep accumulator, its batches, and the connection."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
+import time
 import weakref
 from types import SimpleNamespace
 from typing import Any
@@ -17,26 +18,16 @@ from aiokafka.producer.message_accumulator import MessageAccumulator
 from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import TopicPartition
-from confluent_kafka import KafkaError
 
-from kafka_throttle import ConfigurationError
 from kafka_throttle._adapters.aiokafka import (
-    BatchMeter,
-    ClientError,
     DeepAccumulator,
-    RejectedHere,
-    ShedHere,
-    as_exception,
-    as_kafka_error,
-    conf_of,
-    kwargs_of,
     records_of,
     serialized,
     settings_of,
     watch_requests,
 )
-from kafka_throttle._records import Record, ShedError, message_of
-from kafka_throttle.exceptions import Rejected, Shed
+from kafka_throttle._adapters.aiokafka_errors import as_kafka_error
+from kafka_throttle._adapters.batch_meter import BatchMeter
 
 TP = TopicPartition("orders", 0)
 OTHER = TopicPartition("orders", 1)
@@ -335,85 +326,17 @@ async def test_a_batch_is_counted_once_whatever_is_said_of_it_afterwards() -> No
     assert (sender.counted(), reports) == ((1, 8, 0, 0), [1])
 
 
-async def test_delays_are_those_of_records_that_came_evenly_until_their_batch_was_closed() -> None:
+async def test_delays_are_those_of_records_that_came_evenly_until_their_batch_was_closed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     sender = Sender()
     sender.append(b"value")
     (batch,) = sender.take()
     batch._ctime, batch._closed_at = 100.0, 110.0
-    assert batch.mean_delay(115.0) == 10.0
+    monkeypatch.setattr(time, "monotonic", lambda: 115.0)
     batch.done(base_offset=0)
     delays = sender.meter.reading(SimpleNamespace(ticket=1)).delays
-    assert (sum(delays.counts), delays.samples) == (1, 1)
-
-
-def test_errors_are_counted_by_what_they_say_of_the_record() -> None:
-    meter = BatchMeter()
-    meter.count_lost(10, KafkaError(KafkaError._MSG_TIMED_OUT))
-    meter.count_lost(20, KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
-    meter.count_lost(30, KafkaError(KafkaError._TIMED_OUT_QUEUE))
-    reading = meter.reading(SimpleNamespace(ticket=3))
-    assert (reading.admitted, reading.admitted_bytes, reading.acked, reading.acked_bytes) == (3, 60, 3, 60)
-    assert (reading.unknown, reading.unknown_bytes, reading.failed, reading.failed_bytes) == (1, 10, 2, 50)
-    assert reading.transient == 2
-    assert sum(meter.errors().values()) == 3
-
-
-def test_the_least_round_trip_is_that_of_the_window() -> None:
-    meter = BatchMeter()
-    for seconds in (0.3, 0.1, 0.2):
-        meter.count_response(seconds)
-    assert (meter.responses, meter.least_round_trip) == (3, 0.1)
-    meter.begin_window(1000.0)
-    meter.count_response(0.5)
-    assert meter.least_round_trip == 0.5
-
-
-# ---- errors
-
-
-@pytest.mark.parametrize(
-    ("expected", "exception", "sent"),
-    [
-        ("_PURGE_INFLIGHT", ProducerClosed(), True),
-        ("_PURGE_QUEUE", ProducerClosed(), False),
-        ("_MSG_TIMED_OUT", KafkaTimeoutError(), True),
-        ("_TIMED_OUT_QUEUE", KafkaTimeoutError(), False),
-        ("_TRANSPORT", aiokafka.errors.KafkaConnectionError(), True),
-        ("TOPIC_AUTHORIZATION_FAILED", aiokafka.errors.TopicAuthorizationFailedError(), True),
-        ("_FAIL", ValueError("what?"), True),
-    ],
-)
-def test_an_exception_of_aiokafka_means_an_error_that_the_policies_know(
-    expected: str, exception: BaseException, sent: bool
-) -> None:
-    error = as_kafka_error(exception, sent=sent)
-    assert (error.name(), as_exception(error, None)) == (expected, exception)
-    assert isinstance(error, ClientError)
-
-
-def test_what_is_shed_is_an_error_of_aiokafkas_kind() -> None:
-    error = ShedError(ShedError._QUEUE_FULL, "words")
-    error.policy, error.reason = "DropOldest", "max_age"
-    record = Record("orders", b"v", None, -1, 0, None, None, 1, 0.0)
-    raised = as_exception(error, message_of(record, error))
-    assert isinstance(raised, (Shed, aiokafka.errors.KafkaError))
-    assert isinstance(raised, ShedHere)
-    assert (raised.topic, raised.policy, raised.reason, "words" in str(raised)) == (
-        "orders", "DropOldest", "max_age", True
-    )  # fmt: skip
-
-
-def test_an_error_of_the_facade_is_one_of_aiokafkas_kind() -> None:
-    raised = as_exception(KafkaError(KafkaError._FAIL, "words"), None)
-    assert type(raised) is aiokafka.errors.KafkaError
-    assert "words" in str(raised)
-
-
-def test_a_rejection_is_what_aiokafka_raises_when_its_buffer_stays_full() -> None:
-    rejected = RejectedHere("words", topic="orders", reason="deadline")
-    assert isinstance(rejected, KafkaTimeoutError)
-    assert isinstance(rejected, Rejected)
-    assert (rejected.reason, rejected.retriable) == ("deadline", KafkaTimeoutError.retriable)
+    assert (sum(delays.counts), delays.samples, delays.total) == (1, 1, 10.0)
 
 
 # ---- the producer's settings, and its connection
@@ -438,18 +361,6 @@ async def test_values_are_serialized_as_the_producer_does() -> None:
     await producer.stop()
 
 
-def test_settings_are_translated_both_ways() -> None:
-    kwargs = {"bootstrap_servers": ["a:1", "b:2"], "client_id": "app", "sasl_plain_username": "me", "acks": 1}
-    conf = conf_of(kwargs)
-    assert conf == {"bootstrap.servers": "a:1,b:2", "client.id": "app", "sasl.username": "me"}
-    assert conf_of({}) == {"bootstrap.servers": "localhost"}
-    assert kwargs_of(conf) == {
-        "bootstrap_servers": "a:1,b:2", "client_id": "app", "sasl_plain_username": "me"
-    }  # fmt: skip
-    with pytest.raises(ConfigurationError, match=r"compression\.type: has no counterpart"):
-        kwargs_of({"compression.type": "lz4"})
-
-
 class Connection:
     """In the place of aiokafka's client: answers requests."""
 
@@ -464,6 +375,11 @@ class Connection:
         return self.answer
 
 
+def requests(meter: BatchMeter) -> tuple[int, int]:
+    reading = meter.reading(SimpleNamespace(ticket=0))
+    return reading.requests, reading.responses
+
+
 def produce_request() -> Any:
     kinds: Any = ProduceRequest
     kind = kinds[0] if isinstance(kinds, (list, tuple)) else kinds
@@ -475,11 +391,11 @@ async def test_produce_requests_are_counted_and_the_brokers_throttle_is_told() -
     watch_requests(SimpleNamespace(client=connection), meter, throttled.append)  # type: ignore[arg-type]
     other = SimpleNamespace(API_KEY=3)
     assert await connection.send(1, other, group=2) is connection.answer
-    assert (connection.sent, meter.requests) == ([(1, other, 2)], 0)
+    assert (connection.sent, requests(meter)) == ([(1, other, 2)], (0, 0))
     await connection.send(1, produce_request())
     connection.answer = SimpleNamespace(throttle_time_ms=250)
     await connection.send(1, produce_request())
-    assert (meter.requests, meter.responses, throttled) == (2, 2, [0.25])
+    assert (requests(meter), throttled) == ((2, 2), [0.25])
 
 
 async def test_a_request_without_a_response_stays_open() -> None:
@@ -488,7 +404,7 @@ async def test_a_request_without_a_response_stays_open() -> None:
     connection.answer = aiokafka.errors.RequestTimedOutError()
     with pytest.raises(aiokafka.errors.RequestTimedOutError):
         await connection.send(1, produce_request())
-    assert (meter.requests, meter.responses) == (1, 0)
+    assert requests(meter) == (1, 0)
 
 
 async def test_to_watch_a_connection_keeps_it_from_nothing() -> None:

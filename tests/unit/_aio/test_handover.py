@@ -13,8 +13,9 @@ import aiokafka.errors
 import pytest
 from aiokafka.structs import TopicPartition
 
-from kafka_throttle._adapters.aiokafka import BatchMeter
-from kafka_throttle._aio.handover import Client, Handover
+from kafka_throttle._adapters.aiokafka import Client
+from kafka_throttle._adapters.batch_meter import BatchMeter
+from kafka_throttle._aio.handover import Handover
 from kafka_throttle._gates.loop_gate import LoopGate
 
 

@@ -9,7 +9,7 @@ import pytest
 from aiokafka.errors import KafkaTimeoutError
 from attrs import evolve
 
-from kafka_throttle._adapters.aiokafka import conf_of, kwargs_of
+from kafka_throttle._adapters.aiokafka_settings import conf_of, kwargs_of
 from kafka_throttle.cli.demo import asyncio_side
 from kafka_throttle.cli.demo.asyncio_side import AsyncSide
 from kafka_throttle.cli.demo.asyncio_words import closing, happening, rows, state, table
