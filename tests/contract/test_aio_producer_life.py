@@ -9,7 +9,6 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
-import confluent_kafka
 import psutil
 import pytest
 from confluent_kafka import KafkaError, KafkaException
@@ -40,9 +39,6 @@ if TYPE_CHECKING:
 
 NOWHERE = "127.0.0.1:1"
 APPROVED = "data team, OPS-123"
-has_close = pytest.mark.skipif(
-    not hasattr(confluent_kafka.Producer, "close"), reason="this version of the client has no close()"
-)
 
 
 def rule(policy: Policy, limit: int = 1, on_failure: Any = None) -> Throttle:

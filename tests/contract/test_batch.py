@@ -5,13 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, Producer
+from confluent_kafka import KafkaError
 
 from kafka_throttle import Block, Fixed, Reject, Rule, Throttle
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(Producer, "produce_batch"), reason="this version of the client has no produce_batch()"
-)
 NARROW = Throttle(limit=Fixed(3))
 
 

@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import confluent_kafka
 import pytest
 
 from kafka_throttle import CallbackReentryError, Fixed, Throttle
@@ -132,8 +133,6 @@ def test_flush_serves_the_rest_and_raises_one(make: Any) -> None:
 
 
 def test_close_raises_and_closes(sides: Any) -> None:
-    if not hasattr(sides.classes[0], "close"):
-        pytest.skip("this version of the client has no close()")
     seen: list[list[int]] = []
     for make in (sides.stock, sides.facade):
         told: list[int] = []
@@ -241,10 +240,16 @@ def test_callbacks_run_in_the_order_of_the_reports_whoever_polls_beside(sides: A
     assert told == list(range(5000))
 
 
-@pytest.mark.parametrize("call", ["list_topics", "cluster_id", "set_sasl_credentials"])
+# cluster_id() is not in every version of the client that is allowed.
+CALLS_WITHOUT = [
+    name
+    for name in ("list_topics", "cluster_id", "set_sasl_credentials")
+    if hasattr(confluent_kafka.Producer, name)
+]
+
+
+@pytest.mark.parametrize("call", CALLS_WITHOUT)
 def test_calls_without_callbacks_run_none_that_were_put_off(sides: Any, call: str) -> None:
-    if not hasattr(sides.classes[0], call):
-        pytest.skip(f"this version of the client has no {call}()")
     told: list[int] = []
     producer = sides.facade(throttle=NARROW)
     for i in range(6):
@@ -334,8 +339,6 @@ REENTRANT: dict[str, Any] = {
 @pytest.mark.parametrize("waited", [False, True])
 @pytest.mark.parametrize("name", REENTRANT)
 def test_a_call_that_would_abort_the_process_is_refused(sides: Any, name: str, waited: bool) -> None:
-    if not hasattr(sides.classes[0], name):
-        pytest.skip(f"this version of the client has no {name}()")
     producer = sides.facade(throttle=NARROW)
     caught: list[str] = []
 

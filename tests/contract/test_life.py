@@ -13,9 +13,6 @@ import confluent_kafka
 import pytest
 
 CONF = {"bootstrap.servers": "127.0.0.1:1", "log_level": 0}
-has_close = pytest.mark.skipif(
-    not hasattr(confluent_kafka.Producer, "close"), reason="this version of the client has no close()"
-)
 
 
 def closed(producer: Any) -> Any:
@@ -41,13 +38,11 @@ AFTER_CLOSE: dict[str, Any] = {
 }
 
 
-@has_close
 @pytest.mark.parametrize("form", [pytest.param(form, id=name) for name, form in AFTER_CLOSE.items()])
 def test_after_close_every_call_comes_to_the_same(sides: Any, form: Any) -> None:
     sides.compare(lambda producer: form(closed(producer)))
 
 
-@has_close
 @pytest.mark.parametrize(
     "form",
     [lambda p: p.close(), lambda p: p.close(1), lambda p: p.close(timeout=1), lambda p: p.close(nonsense=1)],
@@ -56,7 +51,6 @@ def test_close_takes_the_same_forms(sides: Any, form: Any) -> None:
     sides.compare(form)
 
 
-@has_close
 def test_close_delivers_what_is_left(make: Any) -> None:
     told: list[Any] = []
     producer = make()
@@ -64,7 +58,6 @@ def test_close_delivers_what_is_left(make: Any) -> None:
     assert (producer.close(), told) == (True, [None])
 
 
-@has_close
 def test_a_closed_facade_says_so(sides: Any) -> None:
     producer = closed(sides.facade())
     assert producer.statistics().state == "closed"
