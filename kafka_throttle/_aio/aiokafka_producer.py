@@ -79,8 +79,10 @@ class AIOKafkaProducer(aiokafka.AIOKafkaProducer):  # type: ignore[misc]
             return
         try:
             self._throttled = Throttled(self, resolved, kwargs)
-        except BaseException:
-            self._closed = None  # it never began, so that there is nothing to warn of
+        except (
+            BaseException
+        ):  # raised again: whatever it was, the producer never began, and nothing is to be warned of
+            self._closed = None
             raise
         self._gate = self._throttled.gate
         self._unknown_topics = self._throttled.unknown_topics

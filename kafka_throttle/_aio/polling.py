@@ -86,7 +86,7 @@ class LoopPoller(Poller):
     """Polls on the loop, when librdkafka rings.
 
     Raises:
-        NotImplementedError: The loop cannot watch a pipe.
+        NotImplementedError: The loop cannot watch a pipe (asyncio's on Windows).
     """
 
     def __init__(self, client: LoopClient, loop: asyncio.AbstractEventLoop, meter: InterceptedAcks) -> None:
@@ -98,7 +98,7 @@ class LoopPoller(Poller):
             os.set_blocking(self._reader, False)
             os.set_blocking(self._writer, False)
             loop.add_reader(self._reader, _call, weakref.WeakMethod(self._answer))
-        except BaseException:
+        except BaseException:  # raised again: an interrupt must not leave the pipe open either
             self._close_pipe()
             raise
         meter.ring(self._writer)

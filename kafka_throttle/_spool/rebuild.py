@@ -154,7 +154,7 @@ def _write(store: Store, segment: Segment, rows: list[Row]) -> Segment:
         file.insert(rows)
         file.connection.execute("COMMIT")
         file.seal()
-    except BaseException:
+    except BaseException:  # raised again: an interrupt must not leave the file open either
         file.close()
         raise
     path = store.directory / name

@@ -90,7 +90,7 @@ def _catalogue(directory: Path, files: Files, fsync: Fsync) -> tuple[Catalogue, 
         catalogue = Catalogue(directory, files, fsync)
         try:
             known = catalogue.load()
-        except BaseException:
+        except BaseException:  # raised again: an interrupt must not leave the file open either
             catalogue.close()
             raise
     except (sqlite3.DatabaseError, CatalogueDamaged) as error:
